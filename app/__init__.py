@@ -1,0 +1,1 @@
+"""The application that people and API clients talk to."""

@@ -1,0 +1,52 @@
+"""Mistakes that a person can make, each a class with the sentence that the page shows and the API sends."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fl.features import FieldProblem
+
+
+class FedcostError(Exception):
+    """Base of every error whose message is meant to be read by the person who caused it."""
+
+
+class SignInRefused(FedcostError):
+    """The e-mail address or the password is wrong, or the account is switched off or locked."""
+
+
+class SessionEnded(FedcostError):
+    """The session or token is missing, ended or no longer valid; signing in again helps."""
+
+
+class PermissionRefused(FedcostError):
+    """The person's role does not include this."""
+
+
+class NotFound(FedcostError):
+    """There is nothing of that id that this person may know of."""
+
+
+class Conflict(FedcostError):
+    """The request does not fit the present state, for example a cancel of an ended Run."""
+
+
+class NoModelYet(Conflict):
+    """A prediction was asked for before any model was trained."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "No model has been trained yet. An administrator starts the first training on the Training page."
+        )
+
+
+class SiteUnavailable(FedcostError):
+    """This process has no database of that institution, or it does not answer."""
+
+
+class InvalidInput(FedcostError):
+    """One or more fields are wrong; `problems` names each field with a sentence."""
+
+    def __init__(self, problems: Sequence[FieldProblem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__(" ".join(problem.message for problem in self.problems))

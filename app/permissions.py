@@ -1,0 +1,63 @@
+"""Who may do what: the role table as data. Pages, routes and services ask it; nothing else decides."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from db.central import Role
+
+
+class Permission(StrEnum):
+    """One thing that a person may do; patient permissions are always for the own institution only."""
+
+    PATIENTS_READ = "patients_read"
+    PATIENTS_WRITE = "patients_write"
+    PATIENTS_DELETE = "patients_delete"
+    PATIENTS_IMPORT = "patients_import"
+    PREDICT = "predict"
+    PREDICT_BATCH = "predict_batch"
+    MODEL_CARD = "model_card"
+    TRAINING_READ = "training_read"
+    MODELS_READ = "models_read"
+    PROMOTION_PROPOSE = "promotion_propose"
+    TRAINING_CONTROL = "training_control"
+    PROMOTE = "promote"
+    WORKERS_MANAGE = "workers_manage"
+    AUDIT_READ = "audit_read"
+
+
+_NURSE = frozenset(
+    {Permission.PATIENTS_READ, Permission.PATIENTS_WRITE, Permission.PREDICT, Permission.MODEL_CARD}
+)
+_DOCTOR = _NURSE | {Permission.PATIENTS_DELETE, Permission.PATIENTS_IMPORT, Permission.PREDICT_BATCH}
+_DATA_SCIENTIST = frozenset(
+    {
+        Permission.MODEL_CARD,
+        Permission.TRAINING_READ,
+        Permission.MODELS_READ,
+        Permission.PROMOTION_PROPOSE,
+    }
+)
+_ADMIN = frozenset(
+    {
+        Permission.MODEL_CARD,
+        Permission.TRAINING_READ,
+        Permission.MODELS_READ,
+        Permission.TRAINING_CONTROL,
+        Permission.PROMOTE,
+        Permission.WORKERS_MANAGE,
+        Permission.AUDIT_READ,
+    }
+)
+
+PERMISSIONS: dict[Role, frozenset[Permission]] = {
+    Role.NURSE: _NURSE,
+    Role.DOCTOR: _DOCTOR,
+    Role.DATA_SCIENTIST: _DATA_SCIENTIST,
+    Role.ADMIN: _ADMIN,
+}
+
+
+def may(role: Role, permission: Permission) -> bool:
+    """Tell whether `role` has `permission`."""
+    return permission in PERMISSIONS[role]

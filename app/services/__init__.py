@@ -1,0 +1,1 @@
+"""Use cases: plain functions that pages and API routes both call."""

@@ -1,0 +1,78 @@
+"""Settings of the web process, read once from the environment."""
+
+from __future__ import annotations
+
+import ipaddress
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy import make_url
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+DEMO_PASSWORD = "fedcost-demo"  # noqa: S105 - printed to the newcomer; demo mode is loopback only
+
+
+def is_loopback(host: str | None) -> bool:
+    """Tell whether `host` is this machine only; None is a Unix socket, which is."""
+    if host in (None, "", "localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(str(host).strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+class Settings(BaseSettings):
+    """What the environment says; the posture follows from which database URLs it holds.
+
+    Attributes
+    ----------
+    central_database_url
+        SQLAlchemy URL of the consortium's database.
+    site_database_urls
+        JSON object: institution code -> URL of its Site database. Only these institutions' patients can be
+        shown by this process.
+    federation
+        Whether this process starts the supervisor of SuperLink and SuperNodes.
+    flower_runtime
+        `warm` keeps TensorFlow loaded in each SuperNode; `stock` runs unmodified `flower-supernode`.
+    """
+
+    model_config = SettingsConfigDict(env_file=None, extra="ignore")
+
+    host: str = "127.0.0.1"
+    port: int = 8501
+    demo_mode: bool = False
+    data_dir: Path = PROJECT_ROOT / ".data"
+    central_database_url: SecretStr
+    site_database_urls: dict[str, SecretStr] = Field(default_factory=dict)
+    federation: bool = True
+    flower_runtime: Literal["warm", "stock"] = "warm"
+    jwt_secret: SecretStr
+    access_token_minutes: int = 15
+    session_hours: int = 12
+    cookie_secure: bool = False
+
+    @model_validator(mode="after")
+    def _demo_stays_on_this_machine(self) -> Settings:
+        if not self.demo_mode:
+            if len(self.jwt_secret.get_secret_value()) < 32:
+                raise ValueError("JWT_SECRET must have at least 32 characters.")
+            return self
+        if not is_loopback(self.host):
+            raise ValueError(
+                f"Demo mode has published passwords and serves this machine only; HOST={self.host} is refused."
+            )
+        for secret in (self.central_database_url, *self.site_database_urls.values()):
+            if not is_loopback(make_url(secret.get_secret_value()).host):
+                raise ValueError("Demo mode uses only its embedded databases; an external one is refused.")
+        return self
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """Return this process's settings."""
+    return Settings()  # type: ignore[call-arg]  # the values come from the environment

@@ -1,0 +1,30 @@
+"""Engines and sessions: one engine per database and process, made once and asked for by URL."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from sqlalchemy import Engine, create_engine, make_url
+from sqlalchemy.orm import Session, sessionmaker
+
+
+@lru_cache(maxsize=64)
+def engine_for(url: str) -> Engine:
+    """Return this process's engine for `url`; a dead connection is noticed before it is used."""
+    parsed = make_url(url)
+    if parsed.drivername == "postgresql":
+        parsed = parsed.set(drivername="postgresql+psycopg2")
+    return create_engine(
+        parsed,
+        pool_size=5,
+        max_overflow=10,
+        pool_pre_ping=True,
+        pool_recycle=1800,
+        connect_args={"connect_timeout": 5, "application_name": "fedcost"},
+    )
+
+
+@lru_cache(maxsize=64)
+def sessions_for(url: str) -> sessionmaker[Session]:
+    """Return the session factory for `url`; loaded objects stay readable after commit."""
+    return sessionmaker(engine_for(url), expire_on_commit=False)

@@ -1,0 +1,1 @@
+"""The learning: features, network, ServerApp, ClientApp and the processes that run them."""

@@ -1,0 +1,1 @@
+"""Processes: the supervisor, SuperLink and one SuperNode per Site."""
