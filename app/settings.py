@@ -64,7 +64,7 @@ class Settings(BaseSettings):
             return self
         if not is_loopback(self.host):
             raise ValueError(
-                f"Demo mode has published passwords and serves this machine only; HOST={self.host} is refused."
+                f"Demo mode has published passwords and serves this machine only, not {self.host}."
             )
         for secret in (self.central_database_url, *self.site_database_urls.values()):
             if not is_loopback(make_url(secret.get_secret_value()).host):
