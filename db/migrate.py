@@ -1,0 +1,72 @@
+"""Brings a central or a site database to the newest schema; also a command, `python -m db.migrate`."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Literal
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import create_engine, text
+
+Kind = Literal["central", "site"]
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+# Any number that nothing else in this project locks: two processes never migrate one database at a time.
+MIGRATION_LOCK = 7_215_401
+
+
+def migrate_central(url: str) -> None:
+    """Bring the central database at `url` to the newest schema; nothing happens if it has it."""
+    _upgrade("central", url)
+
+
+def migrate_site(url: str) -> None:
+    """Bring the site database at `url` to the newest schema; nothing happens if it has it."""
+    _upgrade("site", url)
+
+
+def _upgrade(kind: Kind, url: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS / kind))
+    config.set_main_option("path_separator", "os")
+    engine = create_engine(url)
+    try:
+        with engine.connect() as connection:
+            connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": MIGRATION_LOCK})
+            connection.commit()
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+    finally:
+        engine.dispose()  # ends the session, and with it the lock
+
+
+def migrate_environment() -> list[str]:
+    """Migrate the databases that CENTRAL_DATABASE_URL, SITE_DATABASE_URLS and SITE_DATABASE_URL name.
+
+    Returns
+    -------
+    list
+        What was migrated, one word or two each; empty if the environment names no database.
+    """
+    migrated = []
+    if central := os.environ.get("CENTRAL_DATABASE_URL"):
+        migrate_central(central)
+        migrated.append("central database")
+    sites: dict[str, str] = json.loads(os.environ.get("SITE_DATABASE_URLS") or "{}")
+    if single := os.environ.get("SITE_DATABASE_URL"):
+        sites.setdefault(os.environ.get("INSTITUTION", "site"), single)
+    for code, url in sites.items():
+        migrate_site(url)
+        migrated.append(f"site {code}")
+    return migrated
+
+
+if __name__ == "__main__":
+    done = migrate_environment()
+    if not done:
+        sys.exit("Set CENTRAL_DATABASE_URL, SITE_DATABASE_URLS or SITE_DATABASE_URL.")
+    sys.stdout.write(f"Migrated: {', '.join(done)}.\n")

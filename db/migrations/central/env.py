@@ -1,0 +1,11 @@
+"""Alembic's entry for the central database; `db.migrate` hands over the connection."""
+
+from __future__ import annotations
+
+from alembic import context
+
+from db.central import CentralBase
+
+context.configure(connection=context.config.attributes["connection"], target_metadata=CentralBase.metadata)
+with context.begin_transaction():
+    context.run_migrations()

@@ -1,0 +1,156 @@
+"""A real PostgreSQL for every test that asks for one, with databases of its own for each test."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine
+
+from app.settings import Settings, get_settings
+from db.embedded import EmbeddedPostgres
+from db.engines import engine_for
+from db.provision import DatabaseUrls, provision
+
+INSTITUTION_CODES = ("northeast", "northwest", "southeast", "southwest")
+
+Statements = Callable[..., None]
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    with (folder / "gate").open("w") as gate:
+        fcntl.flock(gate, fcntl.LOCK_EX)
+        yield
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    """One server for all xdist workers; the last one to leave stops and deletes it.
+
+    Each worker holds a shared lock while it uses the server. The system frees it even for a killed worker.
+    """
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared-postgres"
+    folder.mkdir(exist_ok=True)
+    server = EmbeddedPostgres(folder)
+    with (folder / "users").open("w") as users:
+        with _alone(folder):
+            fcntl.flock(users, fcntl.LOCK_SH)
+            server.start()
+            # Nothing here must survive a power cut, and without it clones are made in milliseconds.
+            with _superuser(server) as execute:
+                execute("ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
+        yield server
+        with _alone(folder):
+            try:
+                fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return
+            server.erase()
+
+
+@contextmanager
+def _superuser(server: EmbeddedPostgres) -> Iterator[Statements]:
+    engine = create_engine(server.url(), isolation_level="AUTOCOMMIT")
+    try:
+        with engine.connect() as connection:
+
+            def execute(*statements: str) -> None:
+                for statement in statements:
+                    connection.exec_driver_sql(statement)
+
+            yield execute
+    finally:
+        engine.dispose()
+
+
+def _names(urls: DatabaseUrls) -> list[str]:
+    return [url.rsplit("/", 1)[1] for url in (urls.central, *urls.sites.values())]
+
+
+def _set_aside(server: EmbeddedPostgres, urls: DatabaseUrls, suffix: str) -> None:
+    """Turn the present databases into templates."""
+    with _superuser(server) as execute:
+        for name in _names(urls):
+            execute(f"ALTER DATABASE {name} RENAME TO {name}{suffix}")
+
+
+@contextmanager
+def _cloned(server: EmbeddedPostgres, urls: DatabaseUrls, suffix: str) -> Iterator[DatabaseUrls]:
+    """Clone every database from its template, and drop the clones afterwards, whoever is still connected."""
+    with _superuser(server) as execute:
+        for name in _names(urls):
+            execute(
+                f"CREATE DATABASE {name} TEMPLATE {name}{suffix} OWNER {name} STRATEGY FILE_COPY",
+                f"REVOKE ALL ON DATABASE {name} FROM PUBLIC",
+            )
+    yield urls
+    for url in (urls.central, *urls.sites.values()):
+        engine_for(url).dispose()
+    with _superuser(server) as execute:
+        for name in _names(urls):
+            execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def _migrated_templates(postgres_server: EmbeddedPostgres) -> DatabaseUrls:
+    prefix = os.environ.get("PYTEST_XDIST_WORKER", "single") + "_"
+    urls = provision(postgres_server, INSTITUTION_CODES, prefix=prefix)
+    _set_aside(postgres_server, urls, "_migrated")
+    return urls
+
+
+@pytest.fixture(scope="session")
+def _demo_templates(postgres_server: EmbeddedPostgres) -> DatabaseUrls:
+    from app.demo import seed_demo
+
+    prefix = os.environ.get("PYTEST_XDIST_WORKER", "single") + "_seeded_"
+    urls = provision(postgres_server, INSTITUTION_CODES, prefix=prefix)
+    seed_demo(urls)
+    for url in (urls.central, *urls.sites.values()):
+        engine_for(url).dispose()
+    _set_aside(postgres_server, urls, "_template")
+    return urls
+
+
+@pytest.fixture
+def databases(postgres_server: EmbeddedPostgres, _migrated_templates: DatabaseUrls) -> Iterator[DatabaseUrls]:
+    """A fresh central database and four fresh site databases, migrated and empty."""
+    with _cloned(postgres_server, _migrated_templates, "_migrated") as urls:
+        yield urls
+
+
+@pytest.fixture
+def demo_databases(
+    postgres_server: EmbeddedPostgres, _demo_templates: DatabaseUrls
+) -> Iterator[DatabaseUrls]:
+    """The same with the demonstration consortium: institutions, workers and generated patients."""
+    with _cloned(postgres_server, _demo_templates, "_template") as urls:
+        yield urls
+
+
+@pytest.fixture
+def settings(
+    demo_databases: DatabaseUrls, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Settings]:
+    """The settings of a demo web process over `demo_databases`, without a federation."""
+    environment = {
+        "HOST": "127.0.0.1",
+        "DEMO_MODE": "true",
+        "FEDERATION": "false",
+        "DATA_DIR": str(tmp_path),
+        "CENTRAL_DATABASE_URL": demo_databases.central,
+        "SITE_DATABASE_URLS": json.dumps(demo_databases.sites),
+        "JWT_SECRET": "a secret for tests that nobody else uses",
+    }
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    get_settings.cache_clear()
+    yield get_settings()
+    get_settings.cache_clear()
