@@ -40,6 +40,10 @@ class NoModelYet(Conflict):
         )
 
 
+class CentralUnavailable(FedcostError):
+    """The consortium's database does not answer."""
+
+
 class SiteUnavailable(FedcostError):
     """This process has no database of that institution, or it does not answer."""
 

@@ -1,0 +1,146 @@
+"""The page-side gate: who is at this browser, read from the database at each rerun, or the sign-in form."""
+
+from __future__ import annotations
+
+import json
+import uuid
+
+import streamlit as st
+
+from app.actor import Actor
+from app.auth.authenticator import DatabaseAuthenticate
+from app.auth.cookie import SESSION_PATH, SIGN_OUT_PATH, cookie_name
+from app.auth.sessions import ENDED, actor_for_session, actor_for_token, end_session, issue_ticket
+from app.databases import central_session
+from app.errors import FedcostError, SessionEnded
+from app.settings import get_settings
+
+FORM_FIELDS = {
+    "Form name": "Sign in",
+    "Username": "E-mail",
+    "Password": "Password",
+    "Login": "Sign in",
+}
+# Of this browser connection only; who the session belongs to and what they may do is never kept here.
+_SESSION = "auth_session_id"
+_TICKET_DUE = "auth_ticket_due"
+_COOKIE_DUE_CLEARED = "auth_cookie_due_cleared"
+_NOTICE = "auth_notice"
+
+
+def require_actor() -> Actor:
+    """Return who is signed in; otherwise show the sign-in form and stop the script.
+
+    The entry script calls this first. A session ended elsewhere, or a Worker switched off, ends here too.
+    """
+    try:
+        actor = current_actor()
+    except SessionEnded:
+        if _SESSION in st.session_state:
+            _forget()
+            st.session_state[_NOTICE] = ENDED
+    except FedcostError as error:
+        st.error(str(error))
+        st.stop()
+    else:
+        _hand_over_cookie(actor)
+        return actor
+    _show_form()
+    st.stop()
+    raise AssertionError("st.stop() does not return")  # pragma: no cover
+
+
+def current_actor() -> Actor:
+    """Return who is signed in at this moment, read from the database.
+
+    Every page, fragment and callback calls this first: fragments and callbacks skip the entry script.
+
+    Raises
+    ------
+    SessionEnded
+        If nobody is signed in, the session has ended or the Worker was switched off.
+    """
+    session_id = st.session_state.get(_SESSION)
+    address = st.context.ip_address
+    if isinstance(session_id, uuid.UUID):
+        with central_session() as central:
+            return actor_for_session(central, session_id=session_id, address=address)
+    secret = st.context.cookies.get(cookie_name())
+    if not secret or st.session_state.get(_COOKIE_DUE_CLEARED):
+        raise SessionEnded(ENDED)
+    with central_session() as central:
+        actor = actor_for_token(central, secret=secret, address=address)
+    st.session_state[_SESSION] = actor.session_id
+    return actor
+
+
+def sign_out() -> None:
+    """End the session and forget it here; the next rerun shows the form and clears the cookie."""
+    try:
+        actor = current_actor()
+    except SessionEnded:
+        actor = None
+    if actor is not None:
+        with central_session() as central:
+            end_session(central, actor=actor)
+    _forget()
+
+
+def _show_form() -> None:
+    if st.session_state.get(_COOKIE_DUE_CLEARED):
+        _post(SIGN_OUT_PATH, None)
+    notice = st.session_state.pop(_NOTICE, None)
+    if notice:
+        st.info(notice)
+    # The library believes its own keys in the session state; none of an earlier sign-in may be left.
+    st.session_state["authentication_status"] = None
+    form = DatabaseAuthenticate(
+        address=st.context.ip_address, user_agent=st.context.headers.get("User-Agent")
+    )
+    try:
+        form.login(fields=FORM_FIELDS, key="auth_sign_in")
+    except FedcostError as error:
+        st.error(str(error))
+        return
+    if form.opened is not None:
+        _forget()
+        st.session_state[_SESSION] = form.opened
+        st.session_state[_TICKET_DUE] = True
+        st.session_state.pop(_COOKIE_DUE_CLEARED, None)
+        st.rerun()
+    if form.refusal is not None:
+        st.error(form.refusal)
+    elif st.session_state.get("authentication_status") is None and _submitted():
+        st.error("Please enter your e-mail and your password.")
+
+
+def _submitted() -> bool:
+    return bool(st.session_state.get("FormSubmitter:auth_sign_in-Sign in"))
+
+
+def _hand_over_cookie(actor: Actor) -> None:
+    """Let the browser fetch its cookie, once, in the first whole run after the form."""
+    if not st.session_state.pop(_TICKET_DUE, False):
+        return
+    with central_session() as central:
+        ticket = issue_ticket(central, session_id=actor.session_id)
+    _post(SESSION_PATH, {"ticket": ticket})
+
+
+def _post(path: str, body: dict[str, str] | None) -> None:
+    options = {
+        "method": "POST",
+        "credentials": "same-origin",
+        "headers": {"Content-Type": "application/json"},
+        "body": json.dumps(body or {}),
+    }
+    st.html(
+        f"<script>fetch({json.dumps(path)}, {json.dumps(options)});</script>", unsafe_allow_javascript=True
+    )
+
+
+def _forget() -> None:
+    for key in list(st.session_state.keys()):
+        del st.session_state[key]
+    if get_settings() and st.context.cookies.get(cookie_name()):
+        st.session_state[_COOKIE_DUE_CLEARED] = True

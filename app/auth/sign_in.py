@@ -1,0 +1,67 @@
+"""Deciding whether an e-mail address and a password let a person in; the form and the API both ask here."""
+
+from __future__ import annotations
+
+from sqlalchemy.orm import Session
+
+from app.auth.passwords import check_password
+from app.errors import SignInRefused
+from app.services import audit, workers
+from db.central import AuditEvent, MedicalWorker, Role
+
+# One sentence for every reason: another one for a locked account would tell that the account exists.
+REFUSAL = (
+    "This e-mail and password do not match an account that can sign in. "
+    "After five wrong passwords an account is closed for some minutes."
+)
+LONGEST_EMAIL = 255
+
+
+def normal_email(email: str) -> str:
+    """Return an e-mail address as the database holds it: trimmed, lower case."""
+    return email.strip().lower()
+
+
+def verify_credentials(
+    central: Session, *, email: str, password: str, address: str | None = None
+) -> MedicalWorker:
+    """Return the Worker who signs in, and commit what the attempt changed, also when it is refused.
+
+    The answer takes the same time for a known and an unknown address: each is one SELECT, one bcrypt comparison
+    and one commit of the audit event.
+
+    Raises
+    ------
+    SignInRefused
+        If address or password is wrong, or the account is switched off or locked.
+    """
+    wanted = normal_email(email)
+    worker = workers.find_worker(central=central, email=wanted) if _may_be_email(wanted) else None
+    central.commit()  # gives the connection back while bcrypt takes its quarter of a second
+    right = check_password(password, worker.password_hash if worker else None)
+    if worker is not None and right and workers.admit(central=central, worker_id=worker.id):
+        central.add(_event(worker, "ok", address))
+        central.commit()
+        return worker
+    if worker is not None and not right:
+        workers.record_failed_attempt(central=central, worker_id=worker.id)
+    central.add(_event(worker, "refused", address))
+    central.commit()
+    raise SignInRefused(REFUSAL)
+
+
+def _may_be_email(text: str) -> bool:
+    return 0 < len(text) <= LONGEST_EMAIL and text.isprintable()
+
+
+def _event(worker: MedicalWorker | None, outcome: audit.Outcome, address: str | None) -> AuditEvent:
+    # An unknown address is not kept: people type passwords into the wrong field.
+    return AuditEvent(
+        worker_id=worker.id if worker else None,
+        role=Role(worker.role) if worker else None,
+        institution_id=worker.institution_id if worker else None,
+        action="sign_in",
+        outcome=outcome,
+        address=address[:64] if address else None,
+        details={},
+    )

@@ -1,0 +1,73 @@
+"""Sessions on the databases that this process was given; only here is known which URL belongs to whom."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm import Session
+
+from app.actor import Actor
+from app.errors import CentralUnavailable, FedcostError, PermissionRefused, SiteUnavailable
+from app.settings import get_settings
+from db.engines import sessions_for
+
+
+@contextmanager
+def central_session() -> Iterator[Session]:
+    """Open a session on the consortium's database; commits at the end, rolls back on an error.
+
+    Raises
+    ------
+    CentralUnavailable
+        If the database does not answer.
+    """
+    url = get_settings().central_database_url.get_secret_value()
+    silent = CentralUnavailable("The consortium's database does not answer. Try again in a minute.")
+    with _committed_session(url, silent) as session:
+        yield session
+
+
+@contextmanager
+def site_session(actor: Actor) -> Iterator[Session]:
+    """Open a session on the database of the actor's own institution; there is no way to another one's.
+
+    Raises
+    ------
+    PermissionRefused
+        If the person belongs to no institution.
+    SiteUnavailable
+        If this process has no URL of that institution, or its database does not answer.
+    """
+    if actor.institution_code is None:
+        raise PermissionRefused("Your account belongs to no hospital, so it has no patients.")
+    secret = get_settings().site_database_urls.get(actor.institution_code)
+    if secret is None:
+        raise SiteUnavailable(
+            f"This address does not serve the patients of {actor.institution_name}. "
+            "Use the address of your own hospital."
+        )
+    silent = SiteUnavailable(
+        f"The patient database of {actor.institution_name} does not answer. Try again in a minute."
+    )
+    with _committed_session(secret.get_secret_value(), silent) as session:
+        yield session
+
+
+@contextmanager
+def _committed_session(url: str, silent: FedcostError) -> Iterator[Session]:
+    session = sessions_for(url)()
+    try:
+        yield session
+        session.commit()
+    except (OperationalError, InterfaceError, PoolTimeout) as error:
+        raise silent from error
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise silent from error
+        raise
+    finally:
+        # Also after st.stop() and st.rerun(), which are BaseExceptions: closing rolls back what is open.
+        session.close()

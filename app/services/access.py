@@ -1,0 +1,28 @@
+"""Who looked at or changed which patient, kept in the institution's own database."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from app.actor import Actor
+from db.site import AccessEvent
+
+
+def record_access(
+    site: Session,
+    actor: Actor,
+    action: str,
+    *,
+    patient_id: uuid.UUID | None = None,
+    details: Mapping[str, Any] | None = None,
+) -> None:
+    """Add one event to the session: ids and counts only, never a name or a value."""
+    site.add(
+        AccessEvent(
+            worker_id=actor.worker_id, action=action, patient_id=patient_id, details=dict(details or {})
+        )
+    )

@@ -1,0 +1,195 @@
+"""The models that training made: which one is in use, how good it is, and its weights ready to predict."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session, defer
+
+from app.actor import Actor
+from app.errors import Conflict, NoModelYet, NotFound
+from app.permissions import Permission
+from app.services.paging import Page, check_limit, integer_cursor, page_of
+from db.central import ModelVersion, VersionStatus
+from fl.features import Preprocessing
+from fl.model import CostModel, weights_from_bytes, weights_sha256
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model version ready to predict; `row` is its record without the weights."""
+
+    version: str
+    model: CostModel
+    row: ModelVersion
+
+
+@dataclass(frozen=True)
+class ModelStatus:
+    """Whether there is a model in use, and which.
+
+    Attributes
+    ----------
+    r2, rmse, mae
+        Of the version on every hospital's held-out patients; RMSE and MAE in USD.
+    message
+        One sentence for the page.
+    """
+
+    has_model: bool
+    message: str
+    version: str | None = None
+    trained_at: datetime | None = None
+    run_id: int | None = None
+    training_round: int | None = None
+    num_examples: int | None = None
+    r2: float | None = None
+    rmse: float | None = None
+    mae: float | None = None
+
+
+@dataclass(frozen=True)
+class ModelMetrics:
+    """How good the model in use is.
+
+    Attributes
+    ----------
+    mse
+        USD squared; `rmse` and `mae` are in USD.
+    metrics
+        Per institution, and of the baseline and the previous champion on the same rows, as training stored it.
+    """
+
+    version: str
+    r2: float | None
+    mse: float | None
+    rmse: float | None
+    mae: float | None
+    num_examples: int
+    metrics: dict[str, Any]
+
+
+def model_status(*, central: Session, actor: Actor) -> ModelStatus:
+    """Say whether a model is in use; never an error, for this is how a page learns that there is none."""
+    actor.require(Permission.MODEL_CARD)
+    row = _champion_row(central)
+    if row is None:
+        return ModelStatus(False, str(NoModelYet()))
+    return ModelStatus(
+        True,
+        f"Model {row.version} is in use.",
+        version=row.version,
+        trained_at=row.trained_at,
+        run_id=row.run_id,
+        training_round=row.training_round,
+        num_examples=row.num_examples,
+        r2=row.r2,
+        rmse=row.rmse,
+        mae=row.mae,
+    )
+
+
+def model_metrics(*, central: Session, actor: Actor) -> ModelMetrics:
+    """Return the metrics of the model in use; raises `NoModelYet`."""
+    actor.require(Permission.MODEL_CARD)
+    row = _champion_row(central)
+    if row is None:
+        raise NoModelYet
+    return ModelMetrics(row.version, row.r2, row.mse, row.rmse, row.mae, row.num_examples, row.metrics)
+
+
+def list_versions(
+    *, central: Session, actor: Actor, cursor: str | None = None, limit: int = 20
+) -> Page[ModelVersion]:
+    """List model versions, the newest first, without their weights."""
+    actor.require(Permission.MODELS_READ)
+    query = select(ModelVersion).options(defer(ModelVersion.weights)).order_by(ModelVersion.id.desc())
+    if cursor is not None:
+        query = query.where(ModelVersion.id < integer_cursor(cursor))
+    rows = central.scalars(query.limit(check_limit(limit) + 1)).all()
+    return page_of(rows, limit, lambda version: version.id)
+
+
+def get_version(*, central: Session, actor: Actor, version: str) -> ModelVersion:
+    """Read one model version without its weights; raises `NotFound`."""
+    actor.require(Permission.MODELS_READ)
+    query = select(ModelVersion).where(ModelVersion.version == version).options(defer(ModelVersion.weights))
+    row = central.scalars(query).one_or_none()
+    if row is None:
+        raise NotFound(f"There is no model version {version[:50]!r}.")
+    return row
+
+
+def champion(*, central: Session) -> LoadedModel:
+    """Return the model in use; its weights are read once per version and process.
+
+    Raises
+    ------
+    NoModelYet
+        If there is none.
+    Conflict
+        If its weights are damaged or it was trained on other input columns.
+    """
+    row = _champion_row(central)
+    if row is None:
+        raise NoModelYet
+    return _LOADED.get(central, row)
+
+
+def _champion_row(central: Session) -> ModelVersion | None:
+    query = (
+        select(ModelVersion)
+        .where(ModelVersion.status == VersionStatus.CHAMPION)
+        .options(defer(ModelVersion.weights))
+    )
+    return central.scalars(query).one_or_none()
+
+
+@dataclass
+class _LoadedModels:
+    """The few versions used last; a version's weights never change, so nothing here goes stale."""
+
+    size: int
+    _models: OrderedDict[tuple[str, str], CostModel] = field(default_factory=OrderedDict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def get(self, central: Session, row: ModelVersion) -> LoadedModel:
+        key = (row.version, row.weights_sha256)
+        with self._lock:
+            model = self._models.get(key)
+            if model is not None:
+                self._models.move_to_end(key)
+        if model is None:
+            model = _read_model(central, row)
+            with self._lock:
+                self._models[key] = model
+                while len(self._models) > self.size:
+                    self._models.popitem(last=False)
+        return LoadedModel(row.version, model, row)
+
+
+_LOADED = _LoadedModels(size=4)
+
+
+def _read_model(central: Session, row: ModelVersion) -> CostModel:
+    stored = central.scalar(select(ModelVersion.weights).where(ModelVersion.id == row.id))
+    assert stored is not None
+    unusable = Conflict(f"Model {row.version} cannot be used. Please tell an administrator.")
+    try:
+        weights = weights_from_bytes(stored)
+        model = CostModel(Preprocessing.from_json(row.preprocessing), weights)
+    except (ValueError, KeyError, TypeError) as error:
+        logger.error("model version %s cannot be read: %s", row.version, error)
+        raise unusable from error
+    if weights_sha256(weights) != row.weights_sha256:
+        logger.error("the weights of model version %s do not match their SHA-256", row.version)
+        raise unusable
+    return model

@@ -1,0 +1,154 @@
+"""Predicting a patient's yearly insurance cost with the model in use, and keeping the predictions made."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+from sqlalchemy import select, tuple_
+from sqlalchemy.orm import Session
+
+from app.actor import Actor
+from app.errors import Conflict, InvalidInput, NotFound
+from app.permissions import Permission
+from app.services import models
+from app.services.access import record_access
+from app.services.paging import Page, check_limit, page_of, unknown_cursor, uuid_cursor
+from db.site import Patient, Prediction
+from fl.features import FEATURE_BY_NAME, FeatureValue, validate
+
+# What the training data look like; outside of it a prediction is a guess and says so.
+USUAL_RANGES: dict[str, tuple[float, float]] = {"age": (18, 64), "bmi": (15.5, 54)}
+
+LARGEST_COST = Decimal("9999999999.99")  # USD, what the column holds
+_CENT = Decimal("0.01")
+
+
+@dataclass(frozen=True)
+class CostPrediction:
+    """A predicted yearly cost with what it was made from.
+
+    Attributes
+    ----------
+    inputs
+        The six features as validated.
+    predicted_cost
+        USD a year, whole cents.
+    model_version
+        The version that made it.
+    cautions
+        Sentences on inputs that the model has hardly seen.
+    """
+
+    inputs: dict[str, FeatureValue]
+    predicted_cost: Decimal
+    model_version: str
+    cautions: list[str]
+
+
+def predict(*, central: Session, actor: Actor, inputs: Mapping[str, object]) -> CostPrediction:
+    """Predict the cost of one patient.
+
+    Raises
+    ------
+    InvalidInput
+        Naming every field that is missing or not accepted.
+    NoModelYet
+        If no model was trained yet.
+    """
+    actor.require(Permission.PREDICT)
+    values, problems = validate(inputs)
+    if problems:
+        raise InvalidInput(problems)
+    loaded = models.champion(central=central)
+    return predict_with(loaded, values)
+
+
+def predict_with(loaded: models.LoadedModel, values: Mapping[str, FeatureValue]) -> CostPrediction:
+    """Predict from valid values with a loaded model; raises `Conflict` if the model answers no number."""
+    cost = float(loaded.model.predict({name: [value] for name, value in values.items()})[0])
+    if not cost <= float(LARGEST_COST):  # also refuses NaN
+        raise Conflict(
+            f"Model {loaded.version} gives no usable cost for these values. Please tell an administrator."
+        )
+    return CostPrediction(dict(values), Decimal(cost).quantize(_CENT), loaded.version, cautions_for(values))
+
+
+def cautions_for(values: Mapping[str, FeatureValue]) -> list[str]:
+    """Say of each value outside the usual range that the model has hardly seen such patients."""
+    cautions: list[str] = []
+    for name, (low, high) in USUAL_RANGES.items():
+        if not low <= float(values[name]) <= high:
+            feature = FEATURE_BY_NAME[name]
+            unit = f" {feature.unit}" if feature.unit else ""
+            cautions.append(
+                f"{feature.label} {values[name]:g} is outside {low:g}–{high:g}{unit}, where the model has "
+                "hardly any examples. Take this cost with care."
+            )
+    return cautions
+
+
+def save(
+    *, site: Session, actor: Actor, prediction: CostPrediction, patient_id: uuid.UUID | None = None
+) -> Prediction:
+    """Keep a prediction in the institution's database.
+
+    Raises
+    ------
+    NotFound
+        If the institution has no such patient.
+    """
+    actor.require(Permission.PREDICT)
+    if patient_id is not None and site.get(Patient, patient_id) is None:
+        raise NotFound("There is no such patient in your hospital.")
+    saved = Prediction(
+        patient_id=patient_id,
+        inputs=dict(prediction.inputs),
+        predicted_cost=prediction.predicted_cost,
+        model_version=prediction.model_version,
+        worker_id=actor.worker_id,
+        worker_name=actor.name,
+    )
+    site.add(saved)
+    site.flush()
+    record_access(
+        site, actor, "prediction_saved", patient_id=patient_id, details={"prediction_id": str(saved.id)}
+    )
+    return saved
+
+
+def predict_and_save(
+    *,
+    central: Session,
+    site: Session,
+    actor: Actor,
+    inputs: Mapping[str, object],
+    patient_id: uuid.UUID | None = None,
+) -> Prediction:
+    """Predict and keep it; raises what `predict` and `save` raise."""
+    prediction = predict(central=central, actor=actor, inputs=inputs)
+    return save(site=site, actor=actor, prediction=prediction, patient_id=patient_id)
+
+
+def history(*, site: Session, actor: Actor, cursor: str | None = None, limit: int = 20) -> Page[Prediction]:
+    """List the institution's predictions, the newest first.
+
+    Raises
+    ------
+    InvalidInput
+        If the cursor or the limit is not accepted.
+    """
+    actor.require(Permission.PREDICT)
+    order = tuple_(Prediction.created_at, Prediction.id)
+    query = select(Prediction).order_by(Prediction.created_at.desc(), Prediction.id.desc())
+    if cursor is not None:
+        last = site.get(Prediction, uuid_cursor(cursor))
+        if last is None:
+            raise unknown_cursor()
+        query = query.where(order < (last.created_at, last.id))
+    rows = site.scalars(query.limit(check_limit(limit) + 1)).all()
+    page = page_of(rows, limit, lambda prediction: prediction.id)
+    record_access(site, actor, "predictions_listed", details={"count": len(page.items)})
+    return page

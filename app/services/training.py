@@ -1,0 +1,178 @@
+"""Asking for a Run, cancelling it and reading it; the supervisor does the training."""
+
+from __future__ import annotations
+
+import secrets
+import uuid
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session, selectinload
+
+from app.actor import Actor
+from app.errors import Conflict, InvalidInput, NotFound
+from app.permissions import Permission
+from app.services import audit
+from app.services.paging import LARGEST_ID, Page, check_limit, integer_cursor, page_of
+from db.central import ENDED_STATUSES, RunStatus, TrainingRun
+from fl.features import FieldProblem
+from fl.settings import DEFAULT_ROUNDS, RunSettings, check_run
+
+LONGEST_KEY = 100  # characters of an idempotency key
+_LARGEST_SEED = 2**31 - 1
+
+
+def start_run(
+    *,
+    central: Session,
+    actor: Actor,
+    num_rounds: int = DEFAULT_ROUNDS,
+    strategy: str = "fedavg",
+    settings: Mapping[str, Any] | None = None,
+    idempotency_key: str | None = None,
+    seed: int | None = None,
+) -> TrainingRun:
+    """Ask for a Run; it waits as queued until the supervisor takes it.
+
+    Parameters
+    ----------
+    settings
+        Settings of the Run that differ from the defaults of `fl.settings.RunSettings`.
+    idempotency_key
+        A second request with the same key returns the Run of the first.
+    seed
+        Makes the Run repeatable; chosen at random if not given.
+
+    Raises
+    ------
+    InvalidInput
+        Naming every setting that is unknown or out of range.
+    Conflict
+        If the key was used for a Run of other rounds or another strategy.
+    """
+    actor.require(Permission.TRAINING_CONTROL)
+    run_settings, problems = _read_settings(settings or {})
+    problems += check_run(num_rounds, strategy, run_settings)
+    problems += _check_key(idempotency_key)
+    if seed is not None and not 0 <= seed <= _LARGEST_SEED:
+        problems.append(FieldProblem("seed", f"The seed must be from 0 to {_LARGEST_SEED}."))
+    if problems:
+        raise InvalidInput(problems)
+    key = idempotency_key or uuid.uuid4().hex
+    inserted = central.scalar(
+        insert(TrainingRun)
+        .values(
+            idempotency_key=key,
+            requested_by=actor.worker_id,
+            num_rounds=num_rounds,
+            strategy=strategy,
+            settings=run_settings.to_json(),
+            seed=secrets.randbelow(_LARGEST_SEED) if seed is None else seed,
+        )
+        .on_conflict_do_nothing(index_elements=["idempotency_key"])
+        .returning(TrainingRun.id)
+    )
+    run = central.scalars(select(TrainingRun).where(TrainingRun.idempotency_key == key)).one()
+    if inserted is not None:
+        audit.record(
+            central=central,
+            actor=actor,
+            action="run_started",
+            target=f"run {run.id}",
+            details={"num_rounds": num_rounds, "strategy": strategy},
+        )
+    elif (run.num_rounds, run.strategy) != (num_rounds, strategy):
+        raise Conflict(
+            f"This request was already used to start Run {run.id} of {run.num_rounds} rounds "
+            f"with {run.strategy}. Use a new idempotency key for another Run."
+        )
+    return run
+
+
+def cancel_run(*, central: Session, actor: Actor, run_id: int) -> TrainingRun:
+    """Cancel a Run: at once if it still waits, otherwise training stops as soon as it notices.
+
+    Raises
+    ------
+    NotFound
+        If there is no such Run.
+    Conflict
+        If it has ended.
+    """
+    actor.require(Permission.TRAINING_CONTROL)
+    run = _find(central, run_id, lock=True)
+    if run.status in ENDED_STATUSES:
+        raise Conflict(f"Run {run.id} has already ended ({run.status}), so there is nothing to cancel.")
+    if run.cancel_requested_at is not None:
+        return run
+    run.cancel_requested_at = func.now()
+    run.cancel_requested_by = actor.worker_id
+    if run.status == RunStatus.QUEUED:
+        run.status = RunStatus.CANCELLED
+        run.finished_at = func.now()
+    audit.record(central=central, actor=actor, action="run_cancelled", target=f"run {run.id}")
+    central.flush()
+    central.refresh(run)
+    return run
+
+
+def get_run(*, central: Session, actor: Actor, run_id: int) -> TrainingRun:
+    """Read one Run with its Rounds; raises `NotFound`."""
+    actor.require(Permission.TRAINING_READ)
+    return _find(central, run_id)
+
+
+def list_runs(
+    *, central: Session, actor: Actor, cursor: str | None = None, limit: int = 20
+) -> Page[TrainingRun]:
+    """List Runs, the newest first."""
+    actor.require(Permission.TRAINING_READ)
+    query = select(TrainingRun).order_by(TrainingRun.id.desc()).options(selectinload(TrainingRun.requester))
+    if cursor is not None:
+        query = query.where(TrainingRun.id < integer_cursor(cursor))
+    rows = central.scalars(query.limit(check_limit(limit) + 1)).all()
+    return page_of(rows, limit, lambda run: run.id)
+
+
+def _find(central: Session, run_id: int, *, lock: bool = False) -> TrainingRun:
+    query = (
+        select(TrainingRun)
+        .where(TrainingRun.id == run_id)
+        .options(selectinload(TrainingRun.rounds), selectinload(TrainingRun.requester))
+    )
+    if lock:
+        query = query.with_for_update(of=TrainingRun)
+    run = central.scalars(query).one_or_none() if 0 < run_id <= LARGEST_ID else None
+    if run is None:
+        raise NotFound(f"There is no Run {run_id}.")
+    return run
+
+
+def _check_key(key: str | None) -> list[FieldProblem]:
+    if key is None or (0 < len(key) <= LONGEST_KEY and key.isprintable()):
+        return []
+    message = f"An idempotency key has 1 to {LONGEST_KEY} printable characters."
+    return [FieldProblem("idempotency_key", message)]
+
+
+def _read_settings(raw: Mapping[str, Any]) -> tuple[RunSettings, list[FieldProblem]]:
+    defaults = RunSettings()
+    accepted: dict[str, Any] = {}
+    problems: list[FieldProblem] = []
+    known = {setting.name for setting in fields(RunSettings)}
+    for name, value in raw.items():
+        if name not in known:
+            problems.append(FieldProblem(name[:40], f"There is no setting called {name[:40]!r}."))
+            continue
+        kind = type(getattr(defaults, name))
+        if kind is float and type(value) is int:
+            value = float(value)
+        if type(value) is not kind:
+            expected = {int: "a whole number", float: "a number", str: "a text"}[kind]
+            problems.append(FieldProblem(name, f"{name} must be {expected}."))
+            continue
+        accepted[name] = value
+    return RunSettings(**accepted), problems

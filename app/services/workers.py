@@ -1,0 +1,68 @@
+"""The people who sign in: finding one, and counting the failed attempts that lock an account."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from sqlalchemy import ColumnElement, Interval, case, func, literal, or_, select, update
+from sqlalchemy.orm import Session, joinedload
+
+from db.central import MedicalWorker
+
+FREE_ATTEMPTS = 5
+FIRST_WAIT = timedelta(minutes=1)
+LONGEST_WAIT = timedelta(hours=1)
+_MOST_DOUBLINGS = 6  # 64 minutes, over the longest wait
+
+
+def find_worker(*, central: Session, email: str) -> MedicalWorker | None:
+    """Return the Worker of that e-mail address, in lower case, with the Institution; one SELECT."""
+    query = (
+        select(MedicalWorker)
+        .where(MedicalWorker.email == email)
+        .options(joinedload(MedicalWorker.institution))
+        .execution_options(populate_existing=True)
+    )
+    return central.scalars(query).one_or_none()
+
+
+def record_failed_attempt(*, central: Session, worker_id: int) -> None:
+    """Count one wrong password in one statement; the fifth locks for a minute, each one more for twice as long."""
+    failed = MedicalWorker.failed_attempts + 1
+    central.execute(
+        update(MedicalWorker)
+        .where(MedicalWorker.id == worker_id, _not_locked())
+        .values(
+            failed_attempts=failed,
+            locked_until=case((failed >= FREE_ATTEMPTS, func.now() + _wait_after(failed)), else_=None),
+        )
+        .execution_options(synchronize_session=False)
+    )
+
+
+def admit(*, central: Session, worker_id: int) -> bool:
+    """Clear the failed attempts of an active, unlocked account; False if it may not sign in.
+
+    The check and the change are one statement: of many passwords tried at once, none that is compared after the
+    fifth wrong one is let in.
+    """
+    admitted = central.scalar(
+        update(MedicalWorker)
+        .where(MedicalWorker.id == worker_id, MedicalWorker.is_active, _not_locked())
+        .values(failed_attempts=0, locked_until=None, last_seen_at=func.now())
+        .returning(MedicalWorker.id)
+        .execution_options(synchronize_session=False)
+    )
+    return admitted is not None
+
+
+def _not_locked() -> ColumnElement[bool]:
+    # clock_timestamp(): now() is when the transaction began, which may be before the lock.
+    return or_(MedicalWorker.locked_until.is_(None), MedicalWorker.locked_until <= func.clock_timestamp())
+
+
+def _wait_after(failed: ColumnElement[int]) -> ColumnElement[timedelta]:
+    doublings = func.least(failed - FREE_ATTEMPTS, _MOST_DOUBLINGS)
+    wait = literal(FIRST_WAIT, Interval) * func.power(2, doublings)
+    capped: ColumnElement[timedelta] = func.least(wait, literal(LONGEST_WAIT, Interval))
+    return capped
