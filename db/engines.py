@@ -21,7 +21,6 @@ def engine_for(url: str) -> Engine:
         pool_pre_ping=True,
         pool_recycle=1800,
         hide_parameters=True,  # a failing statement's parameters may be a patient's
-        hide_parameters=True,  # an error's text must not carry a patient's name into a log
         connect_args={"connect_timeout": 5, "application_name": "fedcost"},
     )
 

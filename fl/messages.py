@@ -1,0 +1,96 @@
+"""What crosses between consortium and Site: every field of every message, declared once.
+
+Flower moves each record of a message as an object of its own, one HTTP call per object and hop. A message here is
+therefore one ConfigRecord named `body` whose arrays are bytes; the strategy turns an answer into Flower's ArrayRecord
+and MetricRecord after it arrived.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from flwr.app import ConfigRecord, Message, RecordDict
+from numpy.typing import NDArray
+
+BODY = "body"
+
+# What a Site answers, by phase. A test compares real messages and docs/what-leaves-a-site.md with this table.
+ANSWER_FIELDS: dict[str, dict[str, str]] = {
+    "every": {
+        "institution": "code of the institution",
+        "outcome": "ok, excluded or failed",
+        "reason": "one sentence if the Site sat out or failed, otherwise empty",
+        "seconds": "duration of the work at the Site",
+    },
+    "statistics": {
+        "num_examples": "number of training rows",
+        "moments": "count, sums and sums of squares of the 13 encoded inputs and of the cost: 29 numbers",
+    },
+    "train": {
+        "num_examples": "number of training rows",
+        "weights": "the 12,161 weights after local training, as float32",
+        "loss": "mean squared error of the standardised cost on the training rows",
+        "update_norm": "L2 norm of the change of the weights",
+        "holdout": (
+            "of the received model on the held-out rows: their count, the sums of squared and absolute errors, "
+            "of the cost and of its square"
+        ),
+    },
+    "evaluate": {
+        "holdouts": "for each model received: the same five numbers of the held-out rows",
+    },
+}
+
+
+def outgoing(fields: Mapping[str, Any]) -> RecordDict:
+    """Put fields of a message into the one record that crosses; arrays become little-endian bytes."""
+    return RecordDict({BODY: ConfigRecord({name: _to_wire(value) for name, value in fields.items()})})
+
+
+def answer(phase: str, fields: Mapping[str, Any], *, reply_to: Message) -> Message:
+    """Make a Site's answer.
+
+    Raises
+    ------
+    ValueError
+        If a field is not declared in `ANSWER_FIELDS`: nothing undeclared leaves a Site.
+    """
+    declared = ANSWER_FIELDS["every"].keys() | ANSWER_FIELDS[phase].keys()
+    if undeclared := fields.keys() - declared:
+        raise ValueError(f"an answer of phase {phase} may not hold {', '.join(sorted(undeclared))}")
+    return Message(outgoing(fields), reply_to=reply_to)
+
+
+def body_of(message: Message) -> dict[str, Any]:
+    """Return the fields of a message.
+
+    Raises
+    ------
+    ValueError
+        If the message is not one of ours.
+    """
+    records = message.content.config_records
+    if list(message.content.keys()) != [BODY] or BODY not in records:
+        raise ValueError("the message holds other records than the one expected")
+    return dict(records[BODY])
+
+
+def array_of(value: object, dtype: str) -> NDArray[Any]:
+    """Read an array that `outgoing` wrote; `dtype` is "<f4" or "<f8".
+
+    Raises
+    ------
+    ValueError
+        If the value is not an array of that kind.
+    """
+    if not isinstance(value, bytes):
+        raise ValueError("an array is missing")
+    return np.frombuffer(value, dtype=dtype).astype(np.dtype(dtype).newbyteorder("="))
+
+
+def _to_wire(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return value.astype(value.dtype.newbyteorder("<")).tobytes()
+    return value

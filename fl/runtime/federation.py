@@ -1,0 +1,300 @@
+"""SuperLink and the SuperNodes of this machine: started together, watched, restarted when one dies."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import select
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import psutil
+
+from fl.runtime.children import ChildRegister, start_child, stop_processes
+from fl.runtime.environment import PROJECT_ROOT, SupervisorEnvironment, flower_environment
+from fl.runtime.flower_private import SuperLinkControl
+
+log = logging.getLogger(__name__)
+RESTART_SECONDS = 1.0  # after a death; doubled up to the limit while it keeps dying
+RESTART_LIMIT_SECONDS = 30.0
+
+
+class SuperLinkDied(Exception):
+    """SuperLink ended by itself; the whole federation must be started again."""
+
+
+@dataclass
+class Site:
+    """One SuperNode that this federation keeps alive.
+
+    Attributes
+    ----------
+    state
+        `starting`, `connected` or `down`.
+    """
+
+    code: str
+    process: psutil.Process | None = None
+    lifeline: socket.socket | None = None
+    node_id: int | None = None
+    state: str = "down"
+    start_again_at: float = 0.0
+    backoff: float = RESTART_SECONDS
+    received: bytes = b""
+
+
+@dataclass
+class Federation:
+    """Starts, watches and stops one SuperLink and the SuperNodes."""
+
+    environment: SupervisorEnvironment
+    register: ChildRegister
+    sites: dict[str, Site] = field(default_factory=dict)
+    control: SuperLinkControl | None = None
+    _superlink: subprocess.Popen[bytes] | None = None
+    _forkserver: subprocess.Popen[bytes] | None = None
+    _fork_control: socket.socket | None = None
+    _forkserver_said: bytes = b""
+    _address: str = ""
+    _known_nodes: set[int] = field(default_factory=set)
+
+    def start(self) -> None:
+        """Start everything; `poll` brings it up without blocking."""
+        self.sites = {code: Site(code) for code in self.environment.site_database_urls}
+        port = self.environment.superlink_port or _free_port()
+        self._address = f"{_reachable(self.environment.superlink_host)}:{port}"
+        self._superlink = start_child(
+            [
+                "flower-superlink",
+                "--insecure",
+                "--host",
+                self.environment.superlink_host,
+                "--port",
+                str(port),
+                "--disable-runtime-dependency-installation",
+            ],
+            environment=flower_environment(
+                self._home("superlink"),
+                CENTRAL_DATABASE_URL=self.environment.central_database_url,
+                FLOWER_RUNTIME=self.environment.runtime,
+            ),
+            log_file=self._log("superlink"),
+            cwd=self.environment.data_dir,
+        )
+        self.register.add(self._superlink.pid)
+        if self.environment.runtime == "warm" and self.sites:
+            self._start_forkserver()
+
+    @property
+    def up(self) -> bool:
+        """Whether SuperLink answers and every SuperNode of this machine is connected."""
+        return self.control is not None and all(site.state == "connected" for site in self.sites.values())
+
+    def poll(self) -> None:
+        """Notice what changed since the last call; start what is due.
+
+        Raises
+        ------
+        SuperLinkDied
+            If SuperLink ended.
+        """
+        assert self._superlink is not None
+        if self._superlink.poll() is not None:
+            raise SuperLinkDied
+        if self.control is None:
+            if _answers(self._address):
+                self.control = SuperLinkControl(self._address)
+            else:
+                return
+        if self._forkserver is not None and self._forkserver.poll() is not None:
+            log.error("the fork server ended; starting it again")
+            self._start_forkserver()
+        for site in self.sites.values():
+            self._poll_site(site)
+
+    def stop(self) -> None:
+        """Stop everything that was started."""
+        for site in self.sites.values():
+            if site.lifeline is not None:
+                site.lifeline.close()
+                site.lifeline = None
+        started = [child for child in (self._superlink, self._forkserver) if child is not None]
+        processes = [site.process for site in self.sites.values() if site.process is not None]
+        for child in started:
+            with contextlib.suppress(psutil.Error):
+                processes.append(psutil.Process(child.pid))
+        stop_processes(processes)
+        for child in started:
+            child.wait()
+        if self.control is not None:
+            self.control.close()
+        if self._fork_control is not None:
+            self._fork_control.close()
+        self.control = self._superlink = self._forkserver = self._fork_control = None
+        self.sites = {}
+        self.register.clear()
+
+    def forget_node(self, node_id: int) -> None:
+        """Tell SuperLink that a SuperNode is gone, so that nobody waits for its answer."""
+        if self.control is not None:
+            try:
+                self.control.unregister(node_id)
+            except (httpx.HTTPError, RuntimeError):
+                log.warning("SuperLink did not unregister SuperNode %s", node_id)
+
+    def _poll_site(self, site: Site) -> None:
+        if site.process is None:
+            if time.monotonic() >= site.start_again_at:
+                self._start_site(site)
+        elif not _alive(site.process):
+            self._site_died(site)
+        elif site.lifeline is not None:
+            self._read_lifeline(site)
+        elif site.state == "starting":
+            self._look_for_stock_node(site)
+
+    def _start_site(self, site: Site) -> None:
+        site.state = "starting"
+        if self.environment.runtime == "stock":
+            self._start_stock_site(site)
+        elif self._fork_server_ready():
+            self._fork_site(site)
+
+    def _start_stock_site(self, site: Site) -> None:
+        child = start_child(
+            [
+                "flower-supernode",
+                "--insecure",
+                "--superlink",
+                self._address,
+                "--port",
+                str(_free_port()),
+                "--node-config",
+                f'institution="{site.code}"',
+            ],
+            environment=flower_environment(
+                self._home(site.code), SITE_DATABASE_URL=self.environment.site_database_urls[site.code]
+            ),
+            log_file=self._log(f"supernode-{site.code}"),
+            cwd=self.environment.data_dir,
+        )
+        site.process = psutil.Process(child.pid)
+        self.register.add(child.pid)
+
+    def _fork_site(self, site: Site) -> None:
+        assert self._fork_control is not None
+        ours, theirs = socket.socketpair()
+        socket.send_fds(self._fork_control, [b"f"], [theirs.fileno()])
+        theirs.close()
+        request = {
+            "institution": site.code,
+            "site_database_url": self.environment.site_database_urls[site.code],
+            "superlink_address": self._address,
+            "flwr_home": str(self._home(site.code)),
+            "log_file": str(self._log(f"supernode-{site.code}")),
+        }
+        ours.sendall(json.dumps(request).encode() + b"\n")
+        ours.settimeout(10)
+        pid = int(json.loads(ours.makefile("rb", buffering=0).readline())["pid"])
+        ours.setblocking(False)
+        site.lifeline, site.process, site.received = ours, psutil.Process(pid), b""
+        self.register.add(pid)
+
+    def _read_lifeline(self, site: Site) -> None:
+        assert site.lifeline is not None
+        try:
+            received = site.lifeline.recv(4096)
+        except BlockingIOError:
+            return
+        if not received:
+            self._site_died(site)
+            return
+        *lines, site.received = (site.received + received).split(b"\n")
+        for line in lines:
+            self._connected(site, int(json.loads(line)["node_id"]))
+
+    def _look_for_stock_node(self, site: Site) -> None:
+        """An unmodified SuperNode does not say its id: whichever SuperLink reports newly online is taken for it."""
+        assert self.control is not None
+        held = {other.node_id for other in self.sites.values()}
+        for node_id in self.control.online_nodes():
+            if node_id not in held and node_id not in self._known_nodes:
+                self._connected(site, node_id)
+                return
+
+    def _connected(self, site: Site, node_id: int) -> None:
+        log.info("site %s is connected as SuperNode %s", site.code, node_id)
+        self._known_nodes.add(node_id)
+        site.node_id, site.state, site.backoff = node_id, "connected", RESTART_SECONDS
+
+    def _site_died(self, site: Site) -> None:
+        log.error("the SuperNode of %s ended; starting it again in %.0f s", site.code, site.backoff)
+        if site.lifeline is not None:
+            site.lifeline.close()
+        if site.process is not None:
+            stop_processes([site.process])
+        if site.node_id is not None:
+            self.forget_node(site.node_id)
+        site.process = site.lifeline = site.node_id = None
+        site.state, site.start_again_at = "down", time.monotonic() + site.backoff
+        site.backoff = min(2 * site.backoff, RESTART_LIMIT_SECONDS)
+
+    def _start_forkserver(self) -> None:
+        ours, theirs = socket.socketpair()
+        self._forkserver = start_child(
+            [sys.executable, "-m", "fl.runtime.forkserver", str(theirs.fileno())],
+            environment=flower_environment(self._home("forkserver")),
+            log_file=self._log("forkserver"),
+            cwd=PROJECT_ROOT,
+            pass_fds=[theirs.fileno()],
+        )
+        theirs.close()
+        self._fork_control = ours
+        self._forkserver_said = b""
+        self.register.add(self._forkserver.pid)
+
+    def _fork_server_ready(self) -> bool:
+        assert self._fork_control is not None
+        if not self._forkserver_said and select.select([self._fork_control], [], [], 0)[0]:
+            self._forkserver_said = self._fork_control.recv(64)
+        return bool(self._forkserver_said)
+
+    def _home(self, name: str) -> Path:
+        return self.environment.data_dir / "flwr" / name
+
+    def _log(self, name: str) -> Path:
+        return self.environment.data_dir / "logs" / f"{name}.log"
+
+
+def _alive(process: psutil.Process) -> bool:
+    try:
+        if process.ppid() == os.getpid():
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(process.pid, os.WNOHANG)
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _answers(address: str) -> bool:
+    try:
+        return httpx.get(f"http://{address}/health", timeout=1).status_code < 500
+    except httpx.HTTPError:
+        return False
+
+
+def _reachable(host: str) -> str:
+    return "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104 - compared, not bound
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,247 @@
+"""Everything here that leans on Flower's private parts; flwr is pinned and tests/federation holds it to them.
+
+Imports are inside the functions: a ServerApp starts a quarter of a second sooner without what only others use.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from flwr.app import Context, Error, Message, RecordDict
+from flwr.clientapp import ClientApp
+
+log = logging.getLogger(__name__)
+
+BUSY_POLL_SECONDS = 0.04
+IDLE_POLL_SECONDS = 0.5
+BUSY_FOR_SECONDS = 5.0  # after its last message a SuperNode still looks often
+OTHER_VERSION = (
+    "The consortium asks for code that this hospital has not installed; both need the same version."
+)
+
+
+def pull_objects_quickly() -> None:
+    """Let this process look again after 20 ms, not after a second, for an object that is still on its way."""
+    from flwr.superlink.grid import http_grid
+
+    http_grid.pull_objects = functools.partial(  # type: ignore[attr-defined]
+        http_grid.pull_objects,  # type: ignore[attr-defined]
+        initial_backoff=0.02,
+        backoff_cap=0.5,
+        max_time=10.0,
+    )
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """The Flower App Bundle of this installation: `fl/`, `db/` and their pyproject."""
+
+    content: bytes
+
+    @property
+    def sha256(self) -> str:
+        """The hash by which Flower and the Sites know the bundle."""
+        return hashlib.sha256(self.content).hexdigest()
+
+
+def build_bundle(project_root: Path) -> Bundle:
+    """Build the bundle from the installed files; the same files give the same bytes."""
+    from flwr.cli.build import build_fab_from_disk
+
+    return Bundle(build_fab_from_disk(project_root))
+
+
+class SuperLinkControl:
+    """SuperLink's Control API, as `flwr run`, `flwr stop` and `flwr supernode` use it, without their two seconds."""
+
+    def __init__(self, address: str) -> None:
+        from flwr.supercore.control import ControlHttpClient
+        from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
+
+        self._client = ControlHttpClient.from_server_address(
+            server_address=address,
+            insecure=True,
+            root_certificates=None,
+            interceptors=[RuntimeVersionHttpInterceptor(component_name="fedcost-supervisor")],
+        )
+
+    def start_run(self, bundle: Bundle, run_config: dict[str, Any]) -> str:
+        """Ask for a run of the bundle; return Flower's run id as text."""
+        from flwr.common.serde import fab_to_proto, user_config_to_proto
+        from flwr.proto.control_pb2 import StartRunRequest
+        from flwr.supercore.fab import Fab
+
+        request = StartRunRequest(
+            fab=fab_to_proto(Fab(bundle.sha256, bundle.content, {})),
+            override_config=user_config_to_proto(run_config),
+        )
+        return str(self._client.StartRun(request).run_id)
+
+    def stop_run(self, flwr_run_id: str) -> None:
+        """Stop a run; one that has ended already stays as it is."""
+        from flwr.proto.control_pb2 import StopRunRequest
+
+        if not self.run_ended(flwr_run_id):
+            self._client.StopRun(StopRunRequest(run_id=int(flwr_run_id)))
+
+    def run_ended(self, flwr_run_id: str) -> bool:
+        """Tell whether SuperLink considers the run finished, for whatever reason."""
+        from flwr.common.constant import Status
+        from flwr.proto.control_pb2 import ListRunsRequest
+
+        run = self._client.ListRuns(ListRunsRequest(run_id=int(flwr_run_id))).run_dict[int(flwr_run_id)]
+        return bool(run.status.status == Status.FINISHED)
+
+    def online_nodes(self) -> list[int]:
+        """Return the ids of the SuperNodes that SuperLink holds for connected."""
+        from flwr.proto.control_pb2 import ListNodesRequest
+
+        nodes = self._client.ListNodes(ListNodesRequest()).nodes_info
+        return [int(node.node_id) for node in nodes if node.status == "online"]
+
+    def unregister(self, node_id: int) -> None:
+        """Tell SuperLink that a SuperNode is gone; whoever waits for its answer gets an error within 0.2 s."""
+        from flwr.proto.control_pb2 import UnregisterNodeRequest
+
+        self._client.UnregisterNode(UnregisterNodeRequest(node_id=node_id))
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._client.close()
+
+
+@dataclass
+class WarmSuperNode:
+    """A SuperNode that runs the installed ClientApp in its own process, where TensorFlow stays loaded.
+
+    Flower's SuperNode starts a process for each message and sleeps three seconds between looks; this one speaks
+    the same Fleet API through Flower's own connection, calls the app directly and looks 25 times a second while a
+    Run is going on. It runs no code but the installed bundle's: a run of another bundle is refused.
+
+    Attributes
+    ----------
+    on_connected
+        Called with the node id once SuperLink has accepted the SuperNode.
+    """
+
+    superlink_address: str
+    app: ClientApp
+    institution: str
+    bundle_sha256: str
+    root_certificates: str | None = None
+    on_connected: Callable[[int], None] = lambda node_id: None
+    _contexts: dict[int, Context | None] = field(default_factory=dict)
+
+    def serve(self, keep_on: Callable[[], bool]) -> None:
+        """Answer messages until `keep_on` says no; leaves and unregisters properly then."""
+        from flwr.supercore.run import RunNotRunningException
+        from flwr.supernode.fleet_http_connection import http_request_response
+
+        insecure = self.root_certificates is None
+        with http_request_response(self.superlink_address, insecure, self.root_certificates) as connection:
+            node_id, receive, send, get_run, get_fab, pull_object, push_object, confirm = connection
+            calls = (send, get_run, get_fab, pull_object, push_object, confirm)
+            self.on_connected(node_id)
+            busy_until = 0.0
+            while keep_on():
+                try:
+                    received = receive()
+                    if received is not None:
+                        self._answer(node_id, *received, *calls)
+                        busy_until = time.monotonic() + BUSY_FOR_SECONDS
+                        continue
+                except RunNotRunningException:
+                    log.info("a message of a run that has ended was dropped")
+                time.sleep(BUSY_POLL_SECONDS if time.monotonic() < busy_until else IDLE_POLL_SECONDS)
+
+    def _answer(
+        self,
+        node_id: int,
+        envelope: Message,
+        object_tree: Any,
+        send: Callable[..., tuple[set[str], str]],
+        get_run: Callable[[int], Any],
+        get_fab: Callable[[str, int], Any],
+        pull_object: Callable[[int, str], bytes],
+        push_object: Callable[[int, str, str, bytes], None],
+        confirm: Callable[[int, str], None],
+    ) -> None:
+        from flwr.supercore.inflatable.inflatable_object import (
+            get_all_nested_objects,
+            get_object_tree,
+            iterate_object_tree,
+            no_object_id_recompute,
+        )
+        from flwr.supercore.inflatable.inflatable_utils import (
+            inflate_object_from_contents,
+            pull_objects,
+            push_objects,
+        )
+
+        run_id, message_id = envelope.metadata.run_id, envelope.metadata.message_id
+        contents = pull_objects(
+            [tree.object_id for tree in iterate_object_tree(object_tree)],
+            lambda object_id: pull_object(run_id, object_id),
+            initial_backoff=0.02,
+            backoff_cap=0.5,
+            max_time=30.0,
+        )
+        confirm(run_id, message_id)
+        message = inflate_object_from_contents(message_id, contents)
+        assert isinstance(message, Message)
+        message.metadata.__dict__["_message_id"] = message_id
+        started = time.perf_counter()
+        reply = self._reply_to(message, self._context_of(node_id, run_id, get_run, get_fab))
+        reply.metadata.__dict__["_message_id"] = reply.object_id
+        with no_object_id_recompute():
+            tree, objects = get_object_tree(reply), get_all_nested_objects(reply)
+            missing, session_id = send(reply, tree, time.perf_counter() - started)
+            push_objects(
+                objects,
+                lambda object_id, content: push_object(run_id, session_id, object_id, content),
+                object_ids_to_push=missing,
+            )
+
+    def _reply_to(self, message: Message, context: Context | None) -> Message:
+        from flwr.common.constant import ErrorCode
+
+        if context is None:
+            return Message(Error(code=ErrorCode.INVALID_FAB, reason=OTHER_VERSION), reply_to=message)
+        try:
+            return self.app(message=message, context=context)
+        except Exception:
+            log.exception("the ClientApp failed")
+            # The reason stays in the Site's log: an exception's text may hold values of patients.
+            reason = "The ClientApp raised an exception."
+            return Message(Error(code=ErrorCode.CLIENT_APP_RAISED_EXCEPTION, reason=reason), reply_to=message)
+
+    def _context_of(
+        self, node_id: int, run_id: int, get_run: Callable[[int], Any], get_fab: Callable[[str, int], Any]
+    ) -> Context | None:
+        """Return the run's context, or None if its bundle is not the installed one."""
+        from flwr.common.config import get_fused_config_from_fab
+
+        if run_id not in self._contexts:
+            self._contexts.clear()
+            run = get_run(run_id)
+            content = get_fab(run.fab_hash, run_id).content
+            if Bundle(content).sha256 != self.bundle_sha256:
+                log.warning("refused run %s: its code is not what is installed here", run_id)
+                self._contexts[run_id] = None
+            else:
+                self._contexts[run_id] = Context(
+                    run_id=run_id,
+                    node_id=node_id,
+                    node_config={"institution": self.institution},
+                    state=RecordDict(),
+                    run_config=get_fused_config_from_fab(content, run),
+                    series_id=run.series_id,
+                )
+        return self._contexts[run_id]

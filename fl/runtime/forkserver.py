@@ -1,0 +1,100 @@
+"""Forks SuperNodes from one process that has imported TensorFlow once: up sooner, and most memory shared.
+
+The supervisor passes one end of a socket pair for each SuperNode. The child reads its settings from it, so this
+parent never sees a Site's database URL; the open socket is also the lifeline in both directions.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from pathlib import Path
+
+from fl.runtime.children import die_with_parent
+from fl.runtime.supernode import SuperNodeSettings, run_supernode
+
+log = logging.getLogger(__name__)
+GRACE_SECONDS = 3.0
+
+
+def main() -> None:
+    """Import what SuperNodes need, then fork one for every socket that arrives on the inherited control socket."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    control = socket.socket(fileno=int(sys.argv[1]))
+    _preload()
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children are reaped by the kernel at once
+    control.sendall(b"ready\n")
+    while True:
+        received, descriptors, _, _ = socket.recv_fds(control, 1, 1)
+        if not received:
+            return
+        lifeline = socket.socket(fileno=descriptors[0])
+        if os.fork() == 0:
+            control.close()
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            _child(lifeline)
+        lifeline.close()
+
+
+def _preload() -> None:
+    """Import while there is one thread and before any TensorFlow operation: only then is forking sound."""
+    import flwr.supernode.fleet_http_connection  # noqa: F401
+
+    import fl.client_app
+    import fl.runtime.flower_private
+    import fl.training  # noqa: F401
+
+    if threading.active_count() != 1:
+        raise RuntimeError("the fork server has more than one thread")
+
+
+def _child(lifeline: socket.socket) -> None:
+    die_with_parent()
+    status = 1
+    try:
+        stream = lifeline.makefile("rwb", buffering=0)
+        request = json.loads(stream.readline())
+        _log_to(Path(request.pop("log_file")))
+        stream.write(json.dumps({"pid": os.getpid()}).encode() + b"\n")
+        gone = threading.Event()
+        threading.Thread(target=_watch, args=(stream, gone), daemon=True).start()
+        run_supernode(
+            SuperNodeSettings(**request),
+            keep_on=lambda: not gone.is_set(),
+            on_connected=lambda node_id: _tell(lifeline, {"node_id": node_id}),
+        )
+        status = 0
+    except Exception:
+        log.exception("the SuperNode stopped")
+    finally:
+        logging.shutdown()
+        os._exit(status)
+
+
+def _watch(stream: object, gone: threading.Event) -> None:
+    """Wait for the end of the lifeline; leave by force if the SuperNode does not leave by itself."""
+    with contextlib.suppress(OSError):
+        stream.read(1)  # type: ignore[attr-defined]
+    gone.set()
+    threading.Event().wait(GRACE_SECONDS)
+    os._exit(0)
+
+
+def _tell(lifeline: socket.socket, message: dict[str, int]) -> None:
+    lifeline.sendall(json.dumps(message).encode() + b"\n")
+
+
+def _log_to(log_file: Path) -> None:
+    with log_file.open("ab") as target:
+        os.dup2(target.fileno(), 1)
+        os.dup2(target.fileno(), 2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""One Site's SuperNode with TensorFlow loaded: `python -m fl.runtime.supernode`, or forked by the fork server."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from fl.runtime.environment import PROJECT_ROOT, flower_environment
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class SuperNodeSettings:
+    """What a SuperNode needs; the database URL is this Site's own and goes into this process's environment only."""
+
+    institution: str
+    site_database_url: str
+    superlink_address: str
+    flwr_home: str
+    root_certificates: str | None = None
+
+
+def run_supernode(
+    settings: SuperNodeSettings,
+    *,
+    keep_on: Callable[[], bool],
+    on_connected: Callable[[int], None] = lambda node_id: None,
+) -> None:
+    """Compile the training, connect, and answer messages until `keep_on` says no."""
+    os.environ.update(
+        flower_environment(Path(settings.flwr_home), SITE_DATABASE_URL=settings.site_database_url)
+    )
+
+    from fl.client_app import app
+    from fl.runtime.flower_private import WarmSuperNode, build_bundle
+    from fl.training import use_one_thread, warm_up
+
+    use_one_thread()
+    warm_up()
+    WarmSuperNode(
+        superlink_address=settings.superlink_address,
+        app=app,
+        institution=settings.institution,
+        bundle_sha256=build_bundle(PROJECT_ROOT).sha256,
+        root_certificates=settings.root_certificates,
+        on_connected=on_connected,
+    ).serve(keep_on)
+
+
+def main() -> None:
+    """Run the SuperNode that the environment describes until SIGTERM or SIGINT."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    missing = [
+        name for name in ("INSTITUTION", "SITE_DATABASE_URL", "SUPERLINK_ADDRESS") if name not in os.environ
+    ]
+    certificates = os.environ.get("SUPERLINK_ROOT_CERTIFICATES")
+    if certificates is None and os.environ.get("FLWR_INSECURE") != "1":
+        missing.append("SUPERLINK_ROOT_CERTIFICATES (or FLWR_INSECURE=1)")
+    if missing:
+        sys.exit(f"Set {', '.join(missing)} in the environment of this SuperNode.")
+    going_on = True
+
+    def stop(signum: int, frame: object) -> None:
+        nonlocal going_on
+        going_on = False
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    run_supernode(
+        SuperNodeSettings(
+            institution=os.environ["INSTITUTION"],
+            site_database_url=os.environ["SITE_DATABASE_URL"],
+            superlink_address=os.environ["SUPERLINK_ADDRESS"],
+            flwr_home=os.environ.get("FLWR_HOME", str(PROJECT_ROOT / ".data" / "flwr")),
+            root_certificates=certificates,
+        ),
+        keep_on=lambda: going_on,
+        on_connected=lambda node_id: log.info("connected as SuperNode %s", node_id),
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,198 @@
+"""The ServerApp: conducts one Run from statistics to a saved model version and records every step."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from dataclasses import asdict
+from importlib.metadata import version as library_version
+from typing import Any
+
+from flwr.app import Context, MessageType
+from flwr.serverapp import Grid, ServerApp
+from sqlalchemy.exc import SQLAlchemyError
+
+from db.central import Phase, RunStatus
+from fl.evaluation import HoldoutSums, Metrics, pooled
+from fl.exchange import Answer
+from fl.features import Preprocessing
+from fl.messages import array_of, outgoing
+from fl.model import Weights, initial_weights
+from fl.promotion import promotion_decision
+from fl.recorder import NewVersion, RunAlreadyEnded, RunCancelled, RunPlan, RunRecorder
+from fl.roster import Roster, RunFailed
+from fl.runtime.flower_private import pull_objects_quickly
+from fl.statistics import Moments, pooled_preprocessing
+from fl.strategy import RecordedFedAvg, arrays_of
+
+app = ServerApp()
+log = logging.getLogger(__name__)
+LIBRARIES = ("flwr", "tensorflow", "keras", "numpy")
+
+
+@app.main()
+def main(grid: Grid, context: Context) -> None:
+    """Conduct the Run whose id is in the run configuration; it ends in a recorded state whatever happens."""
+    recorder = RunRecorder(os.environ["CENTRAL_DATABASE_URL"], int(context.run_config["training-run-id"]))
+    pull_objects_quickly()
+    try:
+        conduct(grid, recorder.plan(), recorder)
+    except RunAlreadyEnded:
+        log.info("the Run was ended from outside")
+    except RunCancelled:
+        recorder.cancelled()
+    except RunFailed as failure:
+        recorder.fail(str(failure))
+        raise
+    except SQLAlchemyError:
+        # The central database is away, so this cannot be recorded here: the supervisor ends the Run.
+        log.exception("the central database failed during the Run")
+        raise
+    except Exception:
+        log.exception("the Run ended by a mistake of the program")
+        recorder.fail(
+            "The training stopped because of a mistake in the program; the server's log has the details."
+        )
+        raise
+
+
+def conduct(grid: Grid, plan: RunPlan, recorder: RunRecorder) -> None:
+    """Statistics, N Rounds, evaluation, model version."""
+    roster = Roster(grid, plan, recorder)
+    roster.wait_for_sites()
+    recorder.enter(RunStatus.STATISTICS)
+    preprocessing = gather_statistics(roster)
+    recorder.enter(RunStatus.TRAINING)
+    strategy = RecordedFedAvg(plan, recorder, roster, preprocessing)
+    strategy.start(grid, arrays_of(initial_weights(plan.seed)), plan.num_rounds)
+    recorder.enter(RunStatus.EVALUATING)
+    recorder.complete(evaluate(roster, strategy, preprocessing))
+
+
+def gather_statistics(roster: Roster) -> Preprocessing:
+    """Ask every Site for its sums and return the one scaler that follows."""
+    moments: dict[str, Moments] = {}
+    content = outgoing({"settings": json.dumps(roster.plan.settings.to_json())})
+
+    def accept(code: str, answer: Answer) -> None:
+        moments[code] = _moments(answer)
+
+    roster.ask_all(
+        Phase.STATISTICS,
+        0,
+        roster.messages(content, MessageType.QUERY),
+        read=lambda answer: {"num_examples": _moments(answer).count},
+        accepted=accept,
+    )
+    return pooled_preprocessing(moments[code] for code in sorted(moments))
+
+
+def evaluate(roster: Roster, strategy: RecordedFedAvg, preprocessing: Preprocessing) -> NewVersion:
+    """Evaluate the last model, the best of the earlier ones and the champion in one message; choose and decide."""
+    plan = roster.plan
+    last = plan.num_rounds
+    models: dict[str, tuple[Weights, Preprocessing]] = {
+        "last": (strategy.weights_by_round[last], preprocessing)
+    }
+    if last > 1:
+        models["best"] = (strategy.weights_by_round[strategy.best_round()], preprocessing)
+    if plan.champion is not None:
+        models["champion"] = (plan.champion[1].weights, plan.champion[1].preprocessing)
+    by_site = _evaluate_models(roster, models, last)
+
+    strategy.record_evaluation(last, by_site["last"])
+    best = strategy.best_round()
+    chosen = by_site["last"] if best == last else by_site["best"]
+    return _new_version(plan, strategy, preprocessing, best, chosen, by_site.get("champion", {}))
+
+
+def _evaluate_models(
+    roster: Roster, models: dict[str, tuple[Weights, Preprocessing]], round_number: int
+) -> dict[str, dict[str, HoldoutSums]]:
+    by_site: dict[str, dict[str, HoldoutSums]] = {name: {} for name in models}
+    content = outgoing(
+        {
+            "settings": json.dumps(roster.plan.settings.to_json()),
+            "weights": [weights.astype("<f4").tobytes() for weights, _ in models.values()],
+            "preprocessing": [json.dumps(preprocessing.to_json()) for _, preprocessing in models.values()],
+        }
+    )
+
+    def accept(code: str, answer: Answer) -> None:
+        for name, sums in zip(models, _holdouts(answer, len(models)), strict=True):
+            by_site[name][code] = sums
+
+    scale = next(iter(models.values()))[1].target_scale
+    roster.ask_all(
+        Phase.EVALUATE,
+        round_number,
+        roster.messages(content, MessageType.EVALUATE, round_number),
+        read=lambda answer: _metric_columns(_holdouts(answer, len(models))[0].metrics(scale)),
+        accepted=accept,
+    )
+    return by_site
+
+
+def _new_version(
+    plan: RunPlan,
+    strategy: RecordedFedAvg,
+    preprocessing: Preprocessing,
+    best: int,
+    chosen: dict[str, HoldoutSums],
+    champion: dict[str, HoldoutSums],
+) -> NewVersion:
+    scale = preprocessing.target_scale
+    metrics = strategy.metrics_by_round.get(best)
+    if metrics is None:
+        raise RunFailed(
+            "No hospital has a held-out patient with a known cost, so the model could not be evaluated."
+        )
+    new_by_site = {code: sums.metrics(scale) for code, sums in chosen.items()}
+    champion_by_site = {code: sums.metrics(scale) for code, sums in champion.items()}
+    champion_metrics = pooled(champion.values()).metrics(scale)
+    champion_version = plan.champion[0] if plan.champion else None
+    promote, reason = promotion_decision(
+        metrics,
+        new_by_site,
+        champion_version,
+        champion_metrics,
+        champion_by_site,
+        plan.settings.max_site_harm,
+    )
+    return NewVersion(
+        weights=strategy.weights_by_round[best],
+        preprocessing=preprocessing,
+        training_round=best,
+        num_examples=strategy.num_examples,
+        metrics=metrics,
+        details={
+            "institutions": _as_json(new_by_site),
+            "champion": {"version": champion_version, "institutions": _as_json(champion_by_site)}
+            if champion_version
+            else None,
+            "libraries": {name: library_version(name) for name in LIBRARIES},
+        },
+        promote=promote,
+        reason=reason,
+    )
+
+
+def _moments(answer: Answer) -> Moments:
+    return Moments.from_array(array_of(answer.body["moments"], "<f8"))
+
+
+def _holdouts(answer: Answer, models: int) -> list[HoldoutSums]:
+    numbers = list(answer.body["holdouts"])
+    if len(numbers) % models:
+        raise ValueError("it does not evaluate every model")
+    size = len(numbers) // models
+    return [HoldoutSums.from_list(numbers[start : start + size]) for start in range(0, len(numbers), size)]
+
+
+def _metric_columns(metrics: Metrics | None) -> dict[str, Any]:
+    return asdict(metrics) if metrics else {}
+
+
+def _as_json(by_site: dict[str, Metrics | None]) -> dict[str, Any]:
+    return {code: asdict(metrics) for code, metrics in sorted(by_site.items()) if metrics}
