@@ -27,8 +27,8 @@ def verify_credentials(
 ) -> MedicalWorker:
     """Return the Worker who signs in, and commit what the attempt changed, also when it is refused.
 
-    The answer takes the same time for a known and an unknown address: each is one SELECT, one bcrypt comparison
-    and one commit of the audit event.
+    The answer takes the same time for a known and an unknown address: each is one SELECT, one bcrypt
+    comparison and one commit of the audit event.
 
     Raises
     ------

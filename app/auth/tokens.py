@@ -1,4 +1,4 @@
-"""Short-lived access tokens for API clients: signed, and checked against the sessions table at each request."""
+"""Short-lived access tokens for API clients: signed, and checked against the sessions at each request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading a file of patients: everything wrong with it is listed by row, and it is imported whole or not at all."""
+"""Reading a file of patients: all that is wrong is listed by row, and it is imported whole or not at all."""
 
 from __future__ import annotations
 
@@ -75,8 +75,8 @@ def check_file(content: bytes) -> ImportCheck:
     """Read a CSV file of patients.
 
     Columns, in any order: the six features; `insurance_cost` or `charges` (USD a year, may be empty);
-    `first_name` and `last_name` together, or neither. Delimited by comma, semicolon or tab; a semicolon file may
-    have decimal commas.
+    `first_name` and `last_name` together, or neither. Delimited by comma, semicolon or tab; a
+    semicolon file may have decimal commas.
     """
     try:
         text = content.decode("utf-8-sig")
@@ -162,9 +162,7 @@ def _records(text: str, delimiter: str, problems: list[RowProblem]) -> Iterator[
         except StopIteration:
             return
         except csv.Error:
-            message = (
-                "From here on the file cannot be read: a quotation mark does not close, or a cell is huge."
-            )
+            message = "The file cannot be read from here on: a quotation mark does not close."
             problems.append(RowProblem(row, None, message))
             return
         if any(cell.strip() for cell in cells):

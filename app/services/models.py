@@ -65,7 +65,7 @@ class ModelMetrics:
     mse
         USD squared; `rmse` and `mae` are in USD.
     metrics
-        Per institution, and of the baseline and the previous champion on the same rows, as training stored it.
+        Per institution, of the baseline and of the previous champion on the same rows, as stored.
     """
 
     version: str

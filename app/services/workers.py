@@ -27,7 +27,7 @@ def find_worker(*, central: Session, email: str) -> MedicalWorker | None:
 
 
 def record_failed_attempt(*, central: Session, worker_id: int) -> None:
-    """Count one wrong password in one statement; the fifth locks for a minute, each one more for twice as long."""
+    """Count one wrong password; the fifth locks for a minute, each one more for twice as long."""
     failed = MedicalWorker.failed_attempts + 1
     central.execute(
         update(MedicalWorker)
@@ -43,8 +43,8 @@ def record_failed_attempt(*, central: Session, worker_id: int) -> None:
 def admit(*, central: Session, worker_id: int) -> bool:
     """Clear the failed attempts of an active, unlocked account; False if it may not sign in.
 
-    The check and the change are one statement: of many passwords tried at once, none that is compared after the
-    fifth wrong one is let in.
+    The check and the change are one statement: of many passwords tried at once, none that is
+    compared after the fifth wrong one is let in.
     """
     admitted = central.scalar(
         update(MedicalWorker)

@@ -1,0 +1,136 @@
+"""Errors as clients of the API see them: one table from error class to status, one shape of body."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import traceback
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+
+from app.actor import Actor
+from app.errors import (
+    CentralUnavailable,
+    Conflict,
+    FedcostError,
+    InvalidInput,
+    NotFound,
+    PermissionRefused,
+    SessionEnded,
+    SignInRefused,
+    SiteUnavailable,
+)
+from app.services import audit
+from fl.features import FEATURE_BY_NAME, FieldProblem
+
+logger = logging.getLogger(__name__)
+
+# The most particular class first; NoModelYet is a Conflict.
+STATUS_OF: dict[type[FedcostError], int] = {
+    SignInRefused: 401,
+    SessionEnded: 401,
+    PermissionRefused: 403,
+    NotFound: 404,
+    Conflict: 409,
+    InvalidInput: 422,
+    CentralUnavailable: 503,
+    SiteUnavailable: 503,
+}
+_SENTENCES = {
+    404: "There is nothing at this address.",
+    405: "This address does not accept that method.",
+    413: "The request is larger than any this address accepts.",
+    415: "The request must be JSON.",
+}
+
+
+def status_of(error: FedcostError) -> int:
+    """Return the HTTP status of an error."""
+    return next((status for kind, status in STATUS_OF.items() if isinstance(error, kind)), 400)
+
+
+def error_body(detail: str, problems: Sequence[FieldProblem] = ()) -> dict[str, Any]:
+    """Return the one shape of every error: a sentence, and the fields that are wrong if it is about fields."""
+    body: dict[str, Any] = {"detail": detail}
+    if problems:
+        body["problems"] = [{"field": problem.field, "message": problem.message} for problem in problems]
+    return body
+
+
+def install(api: FastAPI) -> None:
+    """Make `api` answer every error in that shape."""
+    api.add_exception_handler(FedcostError, _named_error)
+    api.add_exception_handler(RequestValidationError, _invalid_request)
+    api.add_exception_handler(HTTPException, _http_error)
+    api.add_exception_handler(Exception, _our_fault)
+
+
+async def _named_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, FedcostError)
+    status = status_of(error)
+    headers = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "10"}}.get(status)
+    actor: Actor | None = getattr(request.state, "actor", None)
+    if isinstance(error, PermissionRefused) and actor is not None:
+        await run_in_threadpool(_keep_refusal, actor, f"{request.method} {_route_path(request)}")
+    problems = error.problems if isinstance(error, InvalidInput) else ()
+    return JSONResponse(error_body(str(error), problems), status, headers)
+
+
+def _keep_refusal(actor: Actor, action: str) -> None:
+    try:
+        audit.record_refusal(actor=actor, action=action)
+    except CentralUnavailable:
+        logger.error("a refusal could not be kept: the central database does not answer")
+
+
+def _route_path(request: Request) -> str:
+    route = request.scope.get("route")
+    return str(getattr(route, "path", "unknown"))
+
+
+async def _invalid_request(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    found = error.errors()
+    if any(problem["type"] == "json_invalid" for problem in found):
+        return JSONResponse(error_body("The request is not valid JSON."), 400)
+    problems = [_problem_of(problem) for problem in found]
+    return JSONResponse(error_body(" ".join(problem.message for problem in problems), problems), 422)
+
+
+def _problem_of(problem: dict[str, Any]) -> FieldProblem:
+    """Say in a sentence what the validation of a request found; never quotes what was sent."""
+    field = ".".join(str(part) for part in problem["loc"][1:] if isinstance(part, str | int)) or "body"
+    field = field[:80]
+    feature = FEATURE_BY_NAME.get(field)
+    if problem["type"] == "missing":
+        expected = f"; expected {feature.expectation}" if feature else ""
+        message = f"{feature.label if feature else field} is missing{expected}."
+    elif problem["type"] == "extra_forbidden":
+        message = f"{field} is not a field of this request."
+    elif feature is not None:
+        message = f"{feature.label} is not accepted; expected {feature.expectation}."
+    else:
+        message = f"{field}: {str(problem['msg'])[:200]}."
+    return FieldProblem(field, message)
+
+
+async def _http_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    sentence = _SENTENCES.get(error.status_code, "The request was refused.")
+    return JSONResponse(error_body(sentence), error.status_code, error.headers)
+
+
+async def _our_fault(request: Request, error: Exception) -> JSONResponse:
+    reference = secrets.token_hex(4)
+    # Where, and of which class, but not its message: a database's may quote a row.
+    where = "".join(traceback.format_tb(error.__traceback__))
+    logger.error("%s at %s %s\n%s", type(error).__name__, request.method, _route_path(request), where)
+    return JSONResponse(
+        error_body(f"Something went wrong on our side. Please report reference {reference}."), 500
+    )

@@ -1,0 +1,84 @@
+"""The web application: Streamlit's pages, the REST API and the sign-in cookie on one port.
+
+`python -m streamlit run app/main.py` from the project's root starts it.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import logging
+import secrets
+import traceback
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import streamlit as st
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Mount
+
+from api.app import create_api
+from app.auth.cookie import COOKIE_ROUTES
+from app.errors import FedcostError
+from app.federation_child import supervisor_running
+from app.headers import SecurityHeaders
+from app.settings import PROJECT_ROOT, get_settings
+
+# What the pages import on first use. Loaded and frozen here, Streamlit's garbage collection after every rerun
+# does not walk over it: a quarter of the processor time of a rerun.
+PRELOADED = ("pandas", "plotly.graph_objects", "pyarrow")
+
+logger = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def lifespan(app: st.App) -> AsyncIterator[dict[str, Any]]:
+    """Warm up, and run the supervisor of the federation beside the server if the settings say so."""
+    settings = get_settings()
+    for name in PRELOADED:
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()
+    async with AsyncExitStack() as stack:
+        if settings.federation:
+            await stack.enter_async_context(supervisor_running(settings))
+        yield {}
+
+
+def show_page_error(error: Exception) -> bool:
+    """Show a sentence instead of an exception that a page let through; returns True: nothing else is shown."""
+    if isinstance(error, FedcostError):
+        st.error(str(error))
+        return True
+    reference = _log_without_message(error)
+    st.error(f"Something went wrong on our side. Please report reference {reference}.")
+    return True
+
+
+async def answer_server_error(request: Request, error: Exception) -> PlainTextResponse:
+    """Answer an exception outside of pages and API with a sentence."""
+    reference = _log_without_message(error)
+    return PlainTextResponse(
+        f"Something went wrong on our side. Please report reference {reference}.", status_code=500
+    )
+
+
+def _log_without_message(error: Exception) -> str:
+    """Log where an exception came from, but not its message, which may quote a patient's row."""
+    reference = secrets.token_hex(4)
+    where = "".join(traceback.format_tb(error.__traceback__))
+    logger.error("reference %s: %s\n%s", reference, type(error).__name__, where)
+    return reference
+
+
+app = st.App(
+    PROJECT_ROOT / "app" / "ui.py",
+    lifespan=lifespan,
+    routes=[*COOKIE_ROUTES, Mount("/api", create_api())],
+    middleware=[Middleware(SecurityHeaders)],
+    on_script_error=show_page_error,
+    exception_handlers={Exception: answer_server_error},
+)
