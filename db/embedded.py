@@ -56,8 +56,9 @@ class EmbeddedPostgres:
     Parameters
     ----------
     data_dir
-        Folder of this installation, made if missing. The cluster lies in `postgres` inside it; for root, who
-        may not run PostgreSQL, it lies under /var/lib/fedcost and belongs to an unprivileged user.
+        Folder of this installation, made if missing. The cluster lies in `postgres` inside it. Root may not
+        run PostgreSQL: then it belongs to an unprivileged user, and lies under /var/lib/fedcost if that
+        user may not enter `data_dir`.
     """
 
     def __init__(self, data_dir: Path) -> None:

