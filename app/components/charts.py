@@ -1,0 +1,190 @@
+"""The three training charts: loss, mean absolute error and R² per Round, each Site and all of them."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import plotly.graph_objects as go
+import streamlit as st
+
+# Okabe and Ito (2008), "Color universal design": told apart with every common colour blindness. Their yellow is
+# left out (too faint on white) and their black is the line of all institutions.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+# Shape says the same as colour, for print and for those who see no colour.
+SHAPES = ("circle", "square", "diamond", "triangle-up", "x", "pentagon")
+ALL = "all"
+ALL_NAME = "All hospitals together"
+
+
+class Point(Protocol):
+    """Metrics after one Round, of one Site's held-out rows or of all."""
+
+    @property
+    def round_number(self) -> int: ...
+    @property
+    def loss(self) -> float | None: ...
+    @property
+    def mae(self) -> float | None: ...
+    @property
+    def r2(self) -> float | None: ...
+    @property
+    def num_examples(self) -> int | None: ...
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of every chart."""
+
+    code: str
+    name: str
+    colour: str
+    shape: str
+    width: float
+
+
+@dataclass(frozen=True)
+class ChartMetric:
+    """What one chart shows: the field, its heading with the direction of better, axis title and number format."""
+
+    field: str
+    heading: str
+    note: str
+    axis: str
+    format: str
+
+
+METRICS: tuple[ChartMetric, ...] = (
+    ChartMetric("loss", "Loss", "Lower is better", "Mean squared error (standardised cost)", ".3f"),
+    ChartMetric("mae", "Mean absolute error (MAE)", "Lower is better", "USD a year", "$,.0f"),
+    ChartMetric("r2", "R²", "Higher is better, 1 is perfect", "Share of variation explained", ".3f"),
+)
+
+
+def ink() -> str:
+    """Return the colour of the line of all institutions: the text colour of the reader's theme."""
+    variant = "dark" if st.context.theme.type == "dark" else "light"
+    return str(st.get_option(f"theme.{variant}.textColor") or "#808080")
+
+
+def lines_for(names: Mapping[str, str]) -> list[Line]:
+    """Give every institution its line; the same set of institutions has the same colours in every Run.
+
+    Parameters
+    ----------
+    names
+        Institution code -> name, of all institutions of the consortium and of the Run.
+
+    Returns
+    -------
+    list
+        One line an institution in the order of their codes, then the thicker line of all.
+    """
+    lines = [
+        Line(code, names[code], COLOURS[index % len(COLOURS)], SHAPES[index % len(SHAPES)], 1.8)
+        for index, code in enumerate(sorted(names))
+    ]
+    return [*lines, Line(ALL, ALL_NAME, ink(), "circle", 4.0)]
+
+
+def metric_figure(
+    metric: ChartMetric,
+    *,
+    lines: Sequence[Line],
+    points: Mapping[str, Sequence[Point]],
+    shown: Collection[str],
+    num_rounds: int,
+    run_id: int,
+) -> go.Figure:
+    """Draw one metric over the Rounds of a Run.
+
+    Parameters
+    ----------
+    points
+        Line code -> its points in the order of the Rounds; a Round without the value is a gap.
+    shown
+        Codes of the lines that the reader wants to see.
+    num_rounds
+        Planned Rounds: the axis has its full length from the start, so that nothing jumps.
+    """
+    figure = go.Figure()
+    for line in lines:
+        series = points.get(line.code, ())
+        if line.code not in shown or not series:
+            continue
+        figure.add_trace(
+            go.Scatter(
+                x=[point.round_number for point in series],
+                y=[getattr(point, metric.field) for point in series],
+                customdata=[
+                    [f"{point.num_examples:,} held-out patients" if point.num_examples is not None else ""]
+                    for point in series
+                ],
+                name=line.name,
+                uid=line.code,
+                mode="lines+markers",
+                line={"color": line.colour, "width": line.width},
+                marker={
+                    "color": line.colour,
+                    "symbol": line.shape,
+                    "size": 5 if line.code == ALL else 7,
+                },
+                hovertemplate=(
+                    f"<b>%{{fullData.name}}</b><br>Round %{{x}}: <b>%{{y:{metric.format}}}</b>"
+                    "<br>%{customdata[0]}<extra></extra>"
+                ),
+            )
+        )
+    few = num_rounds <= 10
+    figure.update_layout(
+        height=290,
+        margin={"l": 4, "r": 8, "t": 8, "b": 4},
+        showlegend=False,
+        uirevision=f"run-{run_id}",
+        hovermode="closest",
+        hoverlabel={"namelength": -1},
+        # A finger that scrolls the page over a chart must not draw a zoom box.
+        dragmode=False if _touch_screen() else "zoom",
+        xaxis={
+            "title": {"text": "Round", "standoff": 6},
+            "range": [0.5, max(num_rounds, 2) + 0.5],
+            "tickmode": "linear" if few else "auto",
+            "dtick": 1 if few else None,
+            "tickformat": "d",
+            "automargin": True,
+            "showgrid": False,
+            "zeroline": False,
+        },
+        yaxis={
+            "title": {"text": metric.axis, "standoff": 8},
+            "tickformat": "$,~s" if metric.field == "mae" else None,
+            "automargin": True,
+            "nticks": 6,
+            "zeroline": False,
+        },
+    )
+    return figure
+
+
+def swatch(line: Line) -> str:
+    """Return the line's sample as an image for a Markdown label."""
+    marker = {
+        "circle": '<circle cx="14" cy="8" r="4.2"/>',
+        "square": '<rect x="10" y="4" width="8" height="8"/>',
+        "diamond": '<path d="M14 2.5 19.5 8 14 13.5 8.5 8z"/>',
+        "triangle-up": '<path d="M14 2.8 19 12.4H9z"/>',
+        "x": '<path d="M10 4l8 8M18 4l-8 8" stroke-width="3"/>',
+        "pentagon": '<path d="M14 3l5.2 3.8-2 6.1h-6.4l-2-6.1z"/>',
+    }[line.shape]
+    drawing = (
+        '<svg xmlns="http://www.w3.org/2000/svg" width="28" height="16" viewBox="0 0 28 16">'
+        f'<g fill="{line.colour}" stroke="{line.colour}" stroke-width="{line.width}">'
+        f'<path d="M0 8h28"/></g><g fill="{line.colour}" stroke="{line.colour}">{marker}</g></svg>'
+    )
+    return f"data:image/svg+xml;base64,{base64.b64encode(drawing.encode()).decode()}"
+
+
+def _touch_screen() -> bool:
+    return "Mobi" in (st.context.headers.get("User-Agent") or "")

@@ -1,0 +1,126 @@
+"""How values are written for people: money, numbers, times with their zone, durations."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, tzinfo
+from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import streamlit as st
+
+from db.central import Role, RunStatus, VersionStatus
+from fl.features import FEATURES, Feature
+
+NOT_KNOWN = "–"
+COST_NOT_KNOWN = "not known yet"
+
+ROLE_NAMES: dict[Role, str] = {
+    Role.NURSE: "Nurse",
+    Role.DOCTOR: "Doctor",
+    Role.DATA_SCIENTIST: "Data scientist",
+    Role.ADMIN: "Administrator",
+}
+RUN_STATUS_NAMES: dict[str, str] = {
+    RunStatus.QUEUED: "Queued",
+    RunStatus.STARTING: "Starting",
+    RunStatus.STATISTICS: "Statistics",
+    RunStatus.TRAINING: "Training",
+    RunStatus.EVALUATING: "Evaluating",
+    RunStatus.COMPLETED: "Completed",
+    RunStatus.FAILED: "Failed",
+    RunStatus.CANCELLED: "Cancelled",
+}
+VERSION_STATUS_NAMES: dict[str, str] = {
+    VersionStatus.CHAMPION: "In use",
+    VersionStatus.CANDIDATE: "Waiting for a decision",
+    VersionStatus.RETIRED: "Retired",
+    VersionStatus.REJECTED: "Not adopted",
+}
+
+_MARKDOWN_SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+!|$~:^-])")
+
+
+def plain(text: str) -> str:
+    """Escape `text` so that Markdown shows it letter by letter, dollar signs and colons included."""
+    return _MARKDOWN_SPECIAL.sub(r"\\\1", " ".join(text.split()))
+
+
+def usd(amount: float | Decimal | None) -> str:
+    """Write an amount in whole US dollars: `$13,270`."""
+    return NOT_KNOWN if amount is None else f"${amount:,.0f}"
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Write a number with `digits` decimals and thousands separators."""
+    return NOT_KNOWN if value is None else f"{value:,.{digits}f}"
+
+
+def count(value: int | None, noun: str = "", plural: str | None = None) -> str:
+    """Write a whole number, with its noun if given: `1,338 rows`."""
+    if value is None:
+        return NOT_KNOWN
+    if not noun:
+        return f"{value:,}"
+    return f"{value:,} {noun if value == 1 else plural or noun + 's'}"
+
+
+def duration(seconds: float | None) -> str:
+    """Write a length of time: `0.8 s`, `12 s`, `3 min 20 s`, `2 h 5 min`."""
+    if seconds is None:
+        return NOT_KNOWN
+    if seconds < 10:
+        return f"{max(seconds, 0.0):.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def browser_zone() -> tzinfo:
+    """Return the time zone of the reader's browser; UTC if the browser does not tell."""
+    try:
+        return ZoneInfo(st.context.timezone or "UTC")
+    except (ZoneInfoNotFoundError, ValueError):
+        return UTC
+
+
+def when(moment: datetime | None, zone: tzinfo | None = None) -> str:
+    """Write a moment in the reader's time zone, and name the zone: `24 Nov 2026, 14:05 CET`."""
+    if moment is None:
+        return NOT_KNOWN
+    local = moment.astimezone(zone or browser_zone())
+    return f"{local.day} {local:%b %Y, %H:%M %Z}"
+
+
+def feature_value(feature: Feature, value: Any) -> str:
+    """Write one input of the model as a clinician reads it, without its unit."""
+    if value is None:
+        return NOT_KNOWN
+    if feature.kind == "category":
+        return dict(feature.categories).get(str(value), str(value))
+    if feature.kind == "integer":
+        return f"{int(value)}"
+    return f"{float(value):.1f}"
+
+
+def feature_heading(feature: Feature) -> str:
+    """Return a short column heading for a feature, with its unit: `BMI (kg/m²)`."""
+    short = re.search(r"\(([^)]+)\)$", feature.label)
+    label = short.group(1) if short else feature.label
+    return f"{label} ({feature.unit})" if feature.unit else label
+
+
+def describe_inputs(inputs: Mapping[str, Any]) -> str:
+    """Write all inputs in one line, in the order of the feature table."""
+    parts = []
+    for feature in FEATURES:
+        short = re.search(r"\(([^)]+)\)$", feature.label)
+        label = short.group(1) if short else feature.label
+        unit = f" {feature.unit}" if feature.unit else ""
+        parts.append(f"{label} {feature_value(feature, inputs.get(feature.name)).lower()}{unit}")
+    return " · ".join(parts)

@@ -1,0 +1,93 @@
+"""The gate of every page, fragment and callback: who acts, may they, and what they read if it fails."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import secrets
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Concatenate, ParamSpec, TypeVar
+
+import streamlit as st
+
+from app.actor import Actor
+from app.auth.login_form import current_actor
+from app.components.formats import plain
+from app.errors import FedcostError, InvalidInput, NoModelYet, SessionEnded
+from app.permissions import Permission
+
+logger = logging.getLogger(__name__)
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+def show_error(error: FedcostError) -> None:
+    """Show the sentence of an error that a person can act on."""
+    if isinstance(error, NoModelYet):
+        st.info(plain(str(error)), icon=":material/info:")
+    elif isinstance(error, InvalidInput) and len(error.problems) > 1:
+        lines = "\n".join(f"- {plain(problem.message)}" for problem in error.problems)
+        st.error(f"Please correct the following:\n\n{lines}", icon=":material/error:")
+    else:
+        st.error(plain(str(error)), icon=":material/error:")
+
+
+def show_failure(error: Exception) -> None:
+    """Show that the fault is ours, with a reference under which the log has the stack.
+
+    The message of the exception is neither shown nor logged: a database error quotes the row, and the row may
+    hold a patient's name.
+    """
+    reference = secrets.token_hex(4)
+    stack = "".join(traceback.format_tb(error.__traceback__))
+    logger.error("page failed, reference %s: %s\n%s", reference, type(error).__name__, stack)
+    st.error(
+        "Something went wrong on our side. Please try again; if it happens again, give your "
+        f"administrator this reference: {reference}.",
+        icon=":material/error:",
+    )
+
+
+@contextmanager
+def errors_shown() -> Iterator[None]:
+    """Show whatever goes wrong inside as one plain sentence; an ended session leads to the sign-in form."""
+    try:
+        yield
+    except SessionEnded:
+        st.rerun(scope="app")
+    except FedcostError as error:
+        show_error(error)
+    except Exception as error:
+        show_failure(error)
+
+
+def acting(
+    permission: Permission,
+) -> Callable[
+    [Callable[Concatenate[Actor, Arguments], Result]],
+    Callable[Arguments, Result | None],
+]:
+    """Make a function of an actor into one that acts for the person signed in at this moment.
+
+    Fragments and callbacks run without the entry script, so each asks the database again: an ended session or
+    a changed role takes effect at the next tick. The decorated function returns None where an error was shown.
+    """
+
+    def decorate(
+        function: Callable[Concatenate[Actor, Arguments], Result],
+    ) -> Callable[Arguments, Result | None]:
+        @functools.wraps(function)
+        def act(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result | None:
+            result: Result | None = None
+            with errors_shown():
+                actor = current_actor()
+                actor.require(permission)
+                result = function(actor, *args, **kwargs)
+            return result  # noqa: RET504 - mypy does not know that errors_shown swallows
+
+        return act
+
+    return decorate

@@ -1,0 +1,60 @@
+"""The Streamlit entry script: who is it, which pages may they open, and the page that they chose."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from app.auth.login_form import current_actor, require_actor
+from app.components.guard import errors_shown
+from app.components.navigation import page, pages_for
+from app.components.sidebar import show_demo_note, show_sidebar
+from app.errors import FedcostError, SessionEnded
+from app.settings import PROJECT_ROOT
+
+ASSETS = PROJECT_ROOT / "app" / "components" / "assets"
+SIGN_IN_WIDTH = 440  # pixels
+
+
+def signed_out() -> bool:
+    """Tell whether the sign-in form will be shown, so that it gets its surroundings."""
+    try:
+        current_actor()
+    except SessionEnded:
+        return True
+    except FedcostError:
+        return False  # `require_actor` shows the sentence
+    return False
+
+
+def show_sign_in() -> None:
+    """Show the sign-in form under the product's name; stops the script while nobody is signed in."""
+    with st.container(horizontal_alignment="center"), st.container(width=SIGN_IN_WIDTH, key="sign_in"):
+        st.image(ASSETS / "logo.svg", width=170)
+        st.markdown(
+            "Hospitals predict a patient's insurance cost together, without showing each other a patient."
+        )
+        show_demo_note()
+        require_actor()
+
+
+def show_app() -> None:
+    """Show the menu of the person's role and the chosen page."""
+    st.logo(ASSETS / "logo.svg", size="large", icon_image=ASSETS / "mark.svg")
+    actor = require_actor()
+    entries = pages_for(actor)
+    # Pages that the role may not open are not given to Streamlit at all: their addresses lead nowhere.
+    chosen = st.navigation([page(entry.name, default=entry is entries[0]) for entry in entries])
+    show_sidebar(actor)
+    chosen.run()
+
+
+st.set_page_config(
+    page_title="Fedcost",
+    page_icon="🏥",
+    layout="wide",
+    menu_items={"Get help": None, "Report a bug": None, "About": None},
+)
+with errors_shown():
+    if signed_out():
+        show_sign_in()
+    show_app()

@@ -1,0 +1,155 @@
+"""Training: start a Run, watch it live, cancel it, and look back at earlier ones."""
+
+from __future__ import annotations
+
+import uuid
+
+import streamlit as st
+
+from app.actor import Actor
+from app.components.empty import show_empty
+from app.components.guard import acting
+from app.components.paging import current_cursor, first_page, show_pager
+from app.components.run_view import is_active, show_run
+from app.components.tables import show_runs
+from app.databases import central_session
+from app.permissions import Permission
+from app.services import monitoring, training
+from db.central import TrainingRun
+from fl.settings import DEFAULT_ROUNDS, MAX_ROUNDS
+
+RUNS_PER_PAGE = 20
+
+
+@st.dialog("Start a training run")
+@acting(Permission.TRAINING_CONTROL)
+def start_dialog(actor: Actor) -> None:
+    """Ask for the number of rounds and start; a double click starts one Run, not two."""
+    st.markdown(
+        "In every round each hospital trains the model on its own patients, and the results are averaged. "
+        "No patient leaves a hospital. If the new model turns out better than the one in use, it replaces it."
+    )
+    rounds = st.number_input(
+        "Number of rounds",
+        min_value=1,
+        max_value=MAX_ROUNDS,
+        value=DEFAULT_ROUNDS,
+        step=1,
+        key="training_num_rounds",
+        help="Ten rounds are usually enough; more rounds take longer.",
+    )
+    request = st.session_state.setdefault("training_request", uuid.uuid4().hex)
+    if st.button("Start training", type="primary", key="training_start_confirmed", width="stretch"):
+        with central_session() as central:
+            training.start_run(
+                central=central, actor=actor, num_rounds=rounds, idempotency_key=f"{request}-{rounds}"
+            )
+        del st.session_state["training_request"]
+        first_page("training_runs")
+        st.query_params.pop("run", None)
+        st.rerun()
+
+
+@st.dialog("Cancel this run?")
+@acting(Permission.TRAINING_CONTROL)
+def cancel_dialog(actor: Actor, run_id: int) -> None:
+    """Ask once more before a Run is cancelled."""
+    st.markdown(
+        f"Run {run_id} stops as soon as the hospitals have been told. Its rounds stay on record, no new model "
+        "is made, and the model in use stays in use."
+    )
+    with st.container(horizontal=True):
+        confirmed = st.button("Cancel the run", type="primary", key="training_cancel_confirmed")
+        kept = st.button("Keep training", key="training_cancel_kept")
+    if confirmed:
+        with central_session() as central:
+            training.cancel_run(central=central, actor=actor, run_id=run_id)
+    if confirmed or kept:
+        st.rerun()
+
+
+@acting(Permission.TRAINING_READ)
+def draw_run(actor: Actor, run_id: int, was_active: bool, names: dict[str, str]) -> None:
+    """Draw one Run as it stands now; when it ends, the whole page is drawn anew and the timer stops."""
+    with central_session() as central:
+        progress = monitoring.run_progress(central=central, actor=actor, run_id=run_id)
+    if was_active and not is_active(progress.run.status):
+        st.rerun(scope="app")
+    show_run(progress, names)
+
+
+@st.fragment(run_every=4)
+@acting(Permission.TRAINING_READ)
+def watch_for_news(actor: Actor, newest_id: int | None) -> None:
+    """Draw the page anew when somebody else has started a Run."""
+    with central_session() as central:
+        newest = training.list_runs(central=central, actor=actor, limit=1).items
+    if newest and newest[0].id != newest_id:
+        st.rerun(scope="app")
+
+
+def chosen_run(runs: list[TrainingRun]) -> int:
+    """Return the id of the Run that the address names, or of the newest."""
+    asked = st.query_params.get("run", "")
+    return int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 10 else runs[0].id
+
+
+@acting(Permission.TRAINING_READ)
+def show_page(actor: Actor) -> None:
+    """Lay out the page from the newest Run down to the earlier ones."""
+    st.title("Training", anchor=False)
+    st.markdown(
+        "The hospitals train one model together. Each hospital's patients stay in its own database; only model "
+        "weights, counts, sums and metrics leave it."
+    )
+    cursor = current_cursor("training_runs")
+    with central_session() as central:
+        federation = monitoring.federation(central=central)
+        newest = training.list_runs(central=central, actor=actor, limit=1).items
+        listed = training.list_runs(central=central, actor=actor, cursor=cursor, limit=RUNS_PER_PAGE)
+    busy = bool(newest) and is_active(newest[0].status)
+    in_control = actor.may(Permission.TRAINING_CONTROL)
+
+    if (
+        in_control
+        and not busy
+        and st.button("Start round", type="primary", icon=":material/play_arrow:", key="training_start")
+    ):
+        st.session_state.pop("training_request", None)
+        start_dialog()
+    if not newest:
+        show_empty(
+            "No model exists yet",
+            "Press **Start round** to train the first one. It takes about a minute."
+            if in_control
+            else "An administrator starts the first training. Its charts appear here as soon as it runs.",
+            icon="model_training",
+        )
+        watch_for_news(None)
+        return
+
+    run_id = chosen_run(newest)
+    active = next((is_active(run.status) for run in [*newest, *listed.items] if run.id == run_id), False)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.subheader(f"Run {run_id}", anchor=False, width="content")
+        st.space("stretch")
+        if run_id != newest[0].id and st.button("Show the newest run", key="training_newest"):
+            st.query_params.pop("run", None)
+            st.rerun()
+        if in_control and active and st.button("Cancel run", icon=":material/stop:", key="training_cancel"):
+            cancel_dialog(run_id)
+    names = {site.code: site.name for site in federation.sites}
+    st.fragment(draw_run, run_every=1 if active else None)(run_id, active, names)
+    if not active:
+        watch_for_news(newest[0].id)
+
+    st.subheader("All runs", anchor=False)
+    st.caption("Select a run to see its charts above.")
+    picked = show_runs(listed.items, key=f"training_runs_{newest[0].id}_{run_id}")
+    if picked is not None and picked != run_id:
+        st.query_params["run"] = str(picked)
+        st.rerun()
+    show_pager("training_runs", next_cursor=listed.next_cursor, page_size=RUNS_PER_PAGE)
+
+
+show_page()
