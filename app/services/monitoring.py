@@ -193,7 +193,7 @@ def run_progress(*, central: Session, actor: Actor, run_id: int) -> RunProgress:
 
 def federation(*, central: Session) -> FederationView:
     """Say whether SuperLink and the institutions' SuperNodes are up."""
-    names = dict(central.execute(select(Institution.code, Institution.name)).tuples())
+    names = dict(central.execute(select(Institution.code, Institution.name)).all())
     status = central.scalars(select(FederationStatus).execution_options(populate_existing=True)).one_or_none()
     if status is None:
         return FederationView("down", None, [], None)
