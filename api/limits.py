@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -29,17 +31,24 @@ class BodyLimit:
             await JSONResponse(_TOO_LARGE, 413)(scope, receive, send)
             return
         received = 0
+        too_large = False
 
         async def counted() -> Message:
-            nonlocal received
+            nonlocal received, too_large
             message = await receive()
             if message["type"] == "http.request":
                 received += len(message.get("body", b""))
                 if received > LARGEST_BODY:
+                    too_large = True
                     raise _BodyTooLarge
             return message
 
-        try:
-            await self.app(scope, counted, send)
-        except _BodyTooLarge:
+        async def unless_too_large(message: Message) -> None:
+            # FastAPI turns what reading the body raises into an answer of its own.
+            if not too_large:
+                await send(message)
+
+        with contextlib.suppress(_BodyTooLarge):
+            await self.app(scope, counted, unless_too_large)
+        if too_large:
             await JSONResponse(_TOO_LARGE, 413)(scope, receive, send)

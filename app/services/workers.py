@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from sqlalchemy import ColumnElement, Interval, case, func, literal, or_, select, update
+from sqlalchemy import ColumnElement, Interval, case, func, or_, select, update
 from sqlalchemy.orm import Session, joinedload
 
 from db.central import MedicalWorker
 
 FREE_ATTEMPTS = 5
-FIRST_WAIT = timedelta(minutes=1)
-LONGEST_WAIT = timedelta(hours=1)
+FIRST_WAIT = 60  # seconds
+LONGEST_WAIT = 3600  # seconds
 _MOST_DOUBLINGS = 6  # 64 minutes, over the longest wait
 
 
@@ -63,6 +63,6 @@ def _not_locked() -> ColumnElement[bool]:
 
 def _wait_after(failed: ColumnElement[int]) -> ColumnElement[timedelta]:
     doublings = func.least(failed - FREE_ATTEMPTS, _MOST_DOUBLINGS)
-    wait = literal(FIRST_WAIT, Interval) * func.power(2, doublings)
-    capped: ColumnElement[timedelta] = func.least(wait, literal(LONGEST_WAIT, Interval))
-    return capped
+    seconds = func.least(FIRST_WAIT * func.power(2, doublings), LONGEST_WAIT)
+    wait: ColumnElement[timedelta] = func.make_interval(0, 0, 0, 0, 0, 0, seconds, type_=Interval)
+    return wait

@@ -1,0 +1,83 @@
+"""Every route by every role: a route without a line in this table fails the test."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from fastapi.testclient import TestClient
+
+ADMIN, SCIENTIST, DOCTOR, NURSE = "admin", "scientist", "doctor", "nurse"
+EVERYBODY = {ADMIN, SCIENTIST, DOCTOR, NURSE}
+CLINICIANS = {DOCTOR, NURSE}
+
+# (method, path): who may, and a body that passes validation where one is needed. None: no token needed.
+WHO_MAY: dict[tuple[str, str], tuple[set[str] | None, dict[str, Any] | None]] = {
+    ("get", "/health"): (None, None),
+    ("post", "/auth/login"): (None, None),
+    ("get", "/patients"): (CLINICIANS, None),
+    ("get", "/patients/{patient_id}"): (CLINICIANS, None),
+    ("post", "/predictions"): (
+        CLINICIANS,
+        {"age": 40, "sex": "male", "bmi": 27.0, "children": 0, "smoker": "no", "region": "northeast"},
+    ),
+    ("get", "/predictions/history"): (CLINICIANS, None),
+    ("get", "/model/status"): (EVERYBODY, None),
+    ("get", "/model/metrics"): (EVERYBODY, None),
+    ("post", "/training/runs"): ({ADMIN}, {"num_rounds": 2}),
+    ("get", "/training/runs/{run_id}"): ({ADMIN, SCIENTIST}, None),
+    ("post", "/training/runs/{run_id}/cancel"): ({ADMIN}, None),
+}
+
+
+def _operations(api: TestClient) -> list[tuple[str, str]]:
+    paths = api.get("/openapi.json").json()["paths"]
+    return [(method, path) for path, operations in paths.items() for method in operations]
+
+
+def _send(
+    api: TestClient, method: str, path: str, headers: dict[str, str] | None, body: dict[str, Any] | None
+) -> int:
+    address = path.format(patient_id=uuid.uuid4(), run_id=1)
+    return api.request(method, address, headers=headers, json=body).status_code
+
+
+def test_every_route_has_a_line_in_the_table(api: TestClient) -> None:
+    assert set(_operations(api)) == set(WHO_MAY)
+
+
+def test_every_route_by_every_role(
+    api: TestClient, token_of: Callable[[str], dict[str, str]], add_model: Callable[..., Any]
+) -> None:
+    add_model()
+    headers = {person: token_of(person) for person in sorted(EVERYBODY)}
+    for (method, path), (who, body) in WHO_MAY.items():
+        if who is None:
+            continue
+        for person in EVERYBODY:
+            status = _send(api, method, path, headers[person], body)
+            if person in who:
+                assert status not in (401, 403, 422, 500), (method, path, person, status)
+            else:
+                assert status == 403, (method, path, person, status)
+
+
+def test_a_wrong_role_is_refused_before_the_body_is_judged(
+    api: TestClient, token_of: Callable[[str], dict[str, str]]
+) -> None:
+    headers = token_of(NURSE)
+    assert _send(api, "post", "/training/runs", headers, {"num_rounds": "many"}) == 403
+
+
+def test_no_route_answers_without_a_valid_token(api: TestClient) -> None:
+    for (method, path), (who, body) in WHO_MAY.items():
+        if who is None:
+            continue
+        for headers in (None, {"Authorization": "Bearer nonsense"}, {"Authorization": "Basic YTpi"}):
+            answer = api.request(
+                method, path.format(patient_id=uuid.uuid4(), run_id=1), headers=headers, json=body
+            )
+            assert answer.status_code == 401, (method, path)
+            assert answer.headers["www-authenticate"] == "Bearer"
+            assert answer.json()["detail"]

@@ -1,0 +1,420 @@
+"""What the REST API answers, to good requests and to bad ones."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import select
+
+from app.settings import get_settings
+from db.central import AuditEvent, Institution, RoundStatus, RunStatus, TrainingRound, TrainingRun
+from db.site import AccessEvent
+
+Headers = dict[str, str]
+TokenOf = Callable[[str], Headers]
+VALUES = {"age": 40, "sex": "male", "bmi": 27.5, "children": 2, "smoker": "no", "region": "northeast"}
+
+
+def test_health_needs_no_token(api: TestClient) -> None:
+    answer = api.get("/health")
+    assert answer.status_code == 200
+    assert answer.json() == {"status": "ok", "database": "up", "federation": "down", "version": "0.1.0"}
+
+
+def test_sign_in_answers_a_bearer_token(api: TestClient, consortium: Any) -> None:
+    answer = api.post(
+        "/auth/login", json={"email": " Doctor@NorthEast.test.local ", "password": consortium.password}
+    )
+    assert answer.status_code == 200
+    assert answer.json()["token_type"] == "bearer"
+    assert answer.json()["expires_in"] == 900
+    headers = {"Authorization": f"Bearer {answer.json()['access_token']}"}
+    assert api.get("/patients", headers=headers).json() == {"items": [], "next_cursor": None}
+
+
+def test_a_wrong_password_is_401_with_one_sentence_for_every_reason(api: TestClient) -> None:
+    known = api.post("/auth/login", json={"email": "doctor@northeast.test.local", "password": "wrong"})
+    unknown = api.post("/auth/login", json={"email": "nobody@test.local", "password": "wrong"})
+    assert (known.status_code, unknown.status_code) == (401, 401)
+    assert known.json() == unknown.json()
+    assert "wrong" not in known.json()["detail"].replace("five wrong passwords", "")
+
+
+def test_another_institutions_patient_is_404(api: TestClient, token_of: TokenOf, consortium: Any) -> None:
+    own = consortium.add_patient("northeast", "Ada", "Own")
+    foreign = consortium.add_patient("southwest", "Bea", "Foreign")
+    headers = token_of("doctor")
+    read = api.get(f"/patients/{own}", headers=headers)
+    assert read.status_code == 200
+    assert (read.json()["last_name"], read.json()["bmi"], read.json()["insurance_cost"]) == (
+        "Own",
+        27.5,
+        5000.0,
+    )
+    hidden = api.get(f"/patients/{foreign}", headers=headers)
+    missing = api.get(f"/patients/{uuid.uuid4()}", headers=headers)
+    assert (hidden.status_code, hidden.json()) == (missing.status_code, missing.json())
+    assert hidden.status_code == 404
+
+
+def test_a_prediction_cannot_be_kept_with_another_institutions_patient(
+    api: TestClient, token_of: TokenOf, consortium: Any, add_model: Callable[..., Any]
+) -> None:
+    add_model()
+    foreign = consortium.add_patient("southwest", "Bea", "Foreign")
+    body = {**VALUES, "patient_id": str(foreign)}
+    headers = token_of("doctor")
+    assert api.post("/predictions", headers=headers, json=body).status_code == 404
+    assert api.get("/predictions/history", headers=headers).json()["items"] == []
+
+
+def test_a_prediction_is_answered_kept_and_found_in_the_history(
+    api: TestClient, token_of: TokenOf, consortium: Any, add_model: Callable[..., Any]
+) -> None:
+    add_model("v7")
+    patient = consortium.add_patient("northeast", "Ada", "Own")
+    headers = token_of("nurse")
+    answer = api.post("/predictions", headers=headers, json={**VALUES, "patient_id": str(patient)})
+    assert answer.status_code == 200, answer.text
+    made = answer.json()
+    assert made["model_version"] == "v7"
+    assert made["predicted_cost"] > 0
+    assert made["inputs"] == VALUES
+    assert made["cautions"] == []
+    kept = api.get("/predictions/history", headers=token_of("doctor")).json()["items"]
+    assert [item["id"] for item in kept] == [made["id"]]
+    assert kept[0]["predicted_cost"] == made["predicted_cost"]
+    assert kept[0]["patient_id"] == str(patient)
+    assert api.get("/predictions/history", headers=token_of("other_doctor")).json()["items"] == []
+
+
+def test_an_unusual_patient_is_predicted_with_a_caution(
+    api: TestClient, token_of: TokenOf, add_model: Callable[..., Any]
+) -> None:
+    add_model()
+    answer = api.post("/predictions", headers=token_of("nurse"), json={**VALUES, "age": 90, "bmi": 60})
+    cautions = answer.json()["cautions"]
+    assert len(cautions) == 2
+    assert "Age 90 is outside 18–64 years" in cautions[0]
+
+
+def test_without_a_model_predictions_and_metrics_are_409_and_the_status_says_so(
+    api: TestClient, token_of: TokenOf
+) -> None:
+    headers = token_of("doctor")
+    refused = api.post("/predictions", headers=headers, json=VALUES)
+    assert refused.status_code == 409
+    assert "No model has been trained yet" in refused.json()["detail"]
+    assert api.get("/model/metrics", headers=headers).json() == refused.json()
+    status = api.get("/model/status", headers=headers)
+    assert status.status_code == 200
+    assert status.json()["has_model"] is False
+    assert status.json()["message"] == refused.json()["detail"]
+
+
+def test_status_and_metrics_of_the_model_in_use(
+    api: TestClient, token_of: TokenOf, add_model: Callable[..., Any]
+) -> None:
+    add_model("v1", status="retired")
+    row = add_model("v2")
+    headers = token_of("scientist")
+    status = api.get("/model/status", headers=headers).json()
+    assert (status["has_model"], status["version"], status["run_id"]) == (True, "v2", row.run_id)
+    metrics = api.get("/model/metrics", headers=headers).json()
+    assert (metrics["version"], metrics["r2"], metrics["mae"]) == ("v2", 0.8, 3000.0)
+    assert metrics["metrics"]["sites"]["northeast"]["r2"] == 0.81
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"age": -1}, "age"),
+        ({"age": 121}, "age"),
+        ({"age": 40.5}, "age"),
+        ({"age": "40"}, "age"),
+        ({"age": None}, "age"),
+        ({"age": True}, "age"),
+        ({"bmi": 9.99}, "bmi"),
+        ({"bmi": 100.01}, "bmi"),
+        ({"children": -1}, "children"),
+        ({"children": 31}, "children"),
+        ({"smoker": "maybe"}, "smoker"),
+        ({"smoker": False}, "smoker"),
+        ({"region": "nowhere"}, "region"),
+        ({"sex": ""}, "sex"),
+        ({"sex": "\ud800"}, "sex"),
+        ({"patient_id": "not-an-id"}, "patient_id"),
+        ({"salary": 1}, "salary"),
+    ],
+)
+def test_a_bad_value_is_422_naming_the_field(
+    api: TestClient, token_of: TokenOf, add_model: Callable[..., Any], change: dict[str, Any], field: str
+) -> None:
+    add_model()
+    headers = {**token_of("nurse"), "Content-Type": "application/json"}
+    answer = api.post("/predictions", headers=headers, content=json.dumps({**VALUES, **change}))
+    assert answer.status_code == 422, answer.text
+    assert [problem["field"] for problem in answer.json()["problems"]] == [field]
+    assert answer.json()["detail"] == answer.json()["problems"][0]["message"]
+
+
+def test_an_empty_form_names_every_field(api: TestClient, token_of: TokenOf) -> None:
+    answer = api.post("/predictions", headers=token_of("nurse"), json={})
+    assert answer.status_code == 422
+    assert [problem["field"] for problem in answer.json()["problems"]] == list(VALUES)
+    assert answer.json()["problems"][0]["message"] == (
+        "Age is missing; expected a whole number from 0 to 120 (years)."
+    )
+
+
+@pytest.mark.parametrize("content", [b"{", b"", b"[]", b"null", b'"text"', b"\xff\xfe", b'{"age": NaN}'])
+def test_malformed_json_is_a_clear_4xx(api: TestClient, token_of: TokenOf, content: bytes) -> None:
+    headers = {**token_of("nurse"), "Content-Type": "application/json"}
+    answer = api.post("/predictions", headers=headers, content=content)
+    assert answer.status_code in (400, 422), answer.text
+    assert answer.json()["detail"]
+
+
+def test_a_body_that_is_not_json_is_refused(api: TestClient, token_of: TokenOf) -> None:
+    answer = api.post("/predictions", headers=token_of("nurse"), data={"age": "40"})
+    assert answer.status_code == 422
+
+
+def test_a_deeply_nested_body_is_refused(api: TestClient, token_of: TokenOf) -> None:
+    headers = {**token_of("nurse"), "Content-Type": "application/json"}
+    answer = api.post("/predictions", headers=headers, content=b"[" * 30_000)
+    assert 400 <= answer.status_code < 500
+
+
+def test_a_huge_body_is_413_declared_or_not(api: TestClient, token_of: TokenOf) -> None:
+    headers = {**token_of("nurse"), "Content-Type": "application/json"}
+    declared = api.post("/predictions", headers=headers, content=b" " * 200_000)
+    assert declared.status_code == 413
+    streamed = api.post("/predictions", headers=headers, content=(b" " * 10_000 for _ in range(20)))
+    assert streamed.status_code == 413
+    assert streamed.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("path", "statuses"),
+    [
+        ("/patients/not-an-id", {422}),
+        ("/patients?cursor=nonsense", {422}),
+        (f"/patients?cursor={uuid.uuid4()}", {422}),
+        ("/patients?limit=0", {422}),
+        ("/patients?limit=101", {422}),
+        ("/patients?limit=many", {422}),
+        ("/patients?search=%00", {422}),
+        (f"/patients?search={'x' * 101}", {422}),
+        ("/predictions/history?cursor=%F0%9F%98%80", {422}),
+        (f"/predictions/history?cursor={uuid.uuid4()}", {422}),
+        ("/nowhere", {404}),
+    ],
+)
+def test_a_bad_address_is_a_clear_4xx(
+    api: TestClient, token_of: TokenOf, path: str, statuses: set[int]
+) -> None:
+    answer = api.get(path, headers=token_of("doctor"))
+    assert answer.status_code in statuses, answer.text
+    assert answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    "run_id, status", [("0", 404), ("-1", 404), ("99999999999999999999", 404), ("x", 422)]
+)
+def test_a_bad_run_id_is_a_clear_4xx(api: TestClient, token_of: TokenOf, run_id: str, status: int) -> None:
+    assert api.get(f"/training/runs/{run_id}", headers=token_of("scientist")).status_code == status
+    assert api.post(f"/training/runs/{run_id}/cancel", headers=token_of("admin")).status_code == status
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"email": "a@b.c\x00", "password": "x"},
+        {"email": "", "password": ""},
+        {"email": "doctor@northeast.test.local", "password": "\x00"},
+        {"email": "doctor@northeast.test.local", "password": "ä" * 200},
+    ],
+)
+def test_strange_credentials_are_refused_like_wrong_ones(api: TestClient, body: dict[str, str]) -> None:
+    assert api.post("/auth/login", json=body).status_code == 401
+
+
+def test_a_run_is_accepted_once_watched_and_cancelled(
+    api: TestClient, token_of: TokenOf, consortium: Any
+) -> None:
+    admin = token_of("admin")
+    request = {"num_rounds": 3, "idempotency_key": "press-1"}
+    first = api.post("/training/runs", headers=admin, json=request)
+    assert first.status_code == 202
+    assert first.json()["status"] == "queued"
+    assert api.post("/training/runs", headers=admin, json=request).json() == first.json()
+    run_id = first.json()["id"]
+    with consortium.central() as central:
+        central.add(
+            TrainingRound(
+                run_id=run_id,
+                round_number=1,
+                clients_participated=2,
+                aggregation_method="fedavg",
+                status=RoundStatus.COMPLETED,
+                loss=float("nan"),
+                r2=0.5,
+                mae=3000.0,
+                rmse=5000.0,
+                num_examples=100,
+            )
+        )
+        central.commit()
+    run = api.get(f"/training/runs/{run_id}", headers=token_of("scientist")).json()
+    assert (run["status"], run["error"], run["num_rounds"]) == ("queued", None, 3)
+    assert [(r["round_number"], r["r2"], r["loss"]) for r in run["rounds"]] == [(1, 0.5, None)]
+    cancelled = api.post(f"/training/runs/{run_id}/cancel", headers=admin)
+    assert (cancelled.status_code, cancelled.json()["status"]) == (202, "cancelled")
+    again = api.post(f"/training/runs/{run_id}/cancel", headers=admin)
+    assert again.status_code == 409
+    assert "already ended" in again.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"num_rounds": 0}, "num_rounds"),
+        ({"num_rounds": 1001}, "num_rounds"),
+        ({"num_rounds": 2.5}, "num_rounds"),
+        ({"num_rounds": 10**30}, "num_rounds"),
+        ({"strategy": "best"}, "strategy"),
+        ({"idempotency_key": ""}, "idempotency_key"),
+        ({"idempotency_key": "x" * 101}, "idempotency_key"),
+        ({"idempotency_key": "a\x00b"}, "idempotency_key"),
+        ({"rounds": 3}, "rounds"),
+    ],
+)
+def test_a_bad_run_is_422_naming_the_field(
+    api: TestClient, token_of: TokenOf, body: dict[str, Any], field: str
+) -> None:
+    answer = api.post("/training/runs", headers=token_of("admin"), json=body)
+    assert answer.status_code == 422, answer.text
+    assert [problem["field"] for problem in answer.json()["problems"]] == [field]
+
+
+def test_the_audit_keeps_sign_ins_refusals_and_runs_without_names_or_values(
+    api: TestClient, token_of: TokenOf, consortium: Any
+) -> None:
+    api.post("/auth/login", json={"email": "secret-typed-as-email", "password": "wrong"})
+    api.get("/patients", headers=token_of("admin"))
+    run = api.post("/training/runs", headers=token_of("admin"), json={"num_rounds": 2}).json()
+    with consortium.central() as central:
+        events = central.scalars(select(AuditEvent).order_by(AuditEvent.id)).all()
+    kept = [(event.action, event.outcome, event.worker_id, event.target) for event in events]
+    admin = consortium.workers["admin"].id
+    assert kept == [
+        ("sign_in", "refused", None, None),
+        ("sign_in", "ok", admin, None),
+        ("GET /patients", "refused", admin, None),
+        ("sign_in", "ok", admin, None),
+        ("run_started", "ok", admin, f"run {run['id']}"),
+    ]
+    assert "secret-typed-as-email" not in repr([vars(event) for event in events])
+
+
+def test_reading_patients_is_kept_by_id_in_the_site(
+    api: TestClient, token_of: TokenOf, consortium: Any
+) -> None:
+    patient = consortium.add_patient("northeast", "Ada", "Lovelace")
+    headers = token_of("nurse")
+    api.get("/patients?search=love", headers=headers)
+    api.get(f"/patients/{patient}", headers=headers)
+    with consortium.site("northeast") as site:
+        events = site.scalars(select(AccessEvent).order_by(AccessEvent.id)).all()
+    assert [(event.action, event.patient_id) for event in events] == [
+        ("patients_searched", None),
+        ("patient_read", patient),
+    ]
+    assert events[0].details == {"patient_ids": [str(patient)]}
+    assert {event.worker_id for event in events} == {consortium.workers["nurse"].id}
+
+
+def test_a_site_this_process_was_not_given_is_503(
+    api: TestClient, token_of: TokenOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    headers = token_of("doctor")
+    monkeypatch.setenv("SITE_DATABASE_URLS", "{}")
+    get_settings.cache_clear()
+    answer = api.get("/patients", headers=headers)
+    assert answer.status_code == 503
+    assert "Northeast Hospital" in answer.json()["detail"]
+
+
+def test_a_database_that_does_not_answer_is_503_with_a_sentence(
+    api: TestClient, token_of: TokenOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    headers = token_of("doctor")
+    nowhere = "postgresql+psycopg2://user:pass@127.0.0.1:1/none"
+    monkeypatch.setenv("SITE_DATABASE_URLS", json.dumps({"northeast": nowhere}))
+    get_settings.cache_clear()
+    answer = api.get("/patients", headers=headers)
+    assert answer.status_code == 503
+    assert "does not answer" in answer.json()["detail"]
+    monkeypatch.setenv("CENTRAL_DATABASE_URL", nowhere)
+    get_settings.cache_clear()
+    for path in ("/patients", "/model/status"):
+        answer = api.get(path, headers=headers)
+        assert (answer.status_code, "pass" in answer.text) == (503, False)
+    health = api.get("/health")
+    assert (health.status_code, health.json()["database"]) == (503, "down")
+    login = api.post("/auth/login", json={"email": "a@b.c", "password": "x"})
+    assert login.status_code == 503
+
+
+def test_a_mistake_of_ours_is_500_without_its_text(
+    api: TestClient, token_of: TokenOf, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    name = "Love" + "lace"
+
+    def broken(**_: object) -> None:
+        raise RuntimeError(f"patient Ada {name}")
+
+    headers = token_of("doctor")
+    monkeypatch.setattr("app.services.patients.list_patients", broken)
+    answer = api.get("/patients", headers=headers)
+    assert answer.status_code == 500
+    assert "went wrong on our side" in answer.json()["detail"]
+    assert name not in answer.text
+    assert name not in caplog.text
+
+
+def test_the_openapi_description_is_served_with_the_ranges_of_the_feature_table(api: TestClient) -> None:
+    document = api.get("/openapi.json").json()
+    request = document["components"]["schemas"]["PredictionRequest"]
+    assert request["properties"]["age"]["maximum"] == 120
+    assert request["properties"]["region"]["enum"] == ["northeast", "northwest", "southeast", "southwest"]
+    assert request["additionalProperties"] is False
+    assert api.get("/docs").status_code == 200
+
+
+def test_a_queued_run_of_another_status_keeps_its_reason(
+    api: TestClient, token_of: TokenOf, consortium: Any
+) -> None:
+    with consortium.central() as central:
+        assert central.scalars(select(Institution)).first() is not None
+        run = TrainingRun(
+            idempotency_key="k",
+            status=RunStatus.FAILED,
+            num_rounds=2,
+            strategy="fedavg",
+            settings={},
+            seed=1,
+            error="Only 1 hospital answered; 2 are needed.",
+            finished_at=central.scalar(select(Institution.created_at).limit(1)),
+        )
+        central.add(run)
+        central.commit()
+        run_id = run.id
+    answer = api.get(f"/training/runs/{run_id}", headers=token_of("admin")).json()
+    assert answer["error"] == "Only 1 hospital answered; 2 are needed."
