@@ -26,6 +26,7 @@ GRACE_SECONDS = 3.0
 def main() -> None:
     """Import what SuperNodes need, then fork one for every socket that arrives on the inherited control socket."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     control = socket.socket(fileno=int(sys.argv[1]))
     _preload()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children are reaped by the kernel at once

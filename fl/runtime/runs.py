@@ -91,7 +91,7 @@ class RunQueue:
                     return
             run_id = run.id
             run.status = RunStatus.STARTING
-            run.started_at = func.clock_timestamp()  # type: ignore[assignment]
+            run.started_at = func.clock_timestamp()
         assert federation.control is not None
         try:
             flwr_run_id = federation.control.start_run(self._bundle, {"training-run-id": run_id})

@@ -56,6 +56,7 @@ def run_supernode(
 def main() -> None:
     """Run the SuperNode that the environment describes until SIGTERM or SIGINT."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     missing = [
         name for name in ("INSTITUTION", "SITE_DATABASE_URL", "SUPERLINK_ADDRESS") if name not in os.environ
     ]
