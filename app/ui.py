@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from app.auth.login_form import current_actor, require_actor
+from app.components.browser import theme_colour
 from app.components.guard import errors_shown
 from app.components.navigation import page, pages_for
 from app.components.sidebar import show_demo_note, show_sidebar
@@ -13,6 +14,13 @@ from app.settings import PROJECT_ROOT
 
 ASSETS = PROJECT_ROOT / "app" / "components" / "assets"
 SIGN_IN_WIDTH = 440  # pixels
+# Streamlit's wide layout leaves five rem at either side, which three charts beside each other cannot spare; and it
+# writes white on primary buttons, which the dark variant's light primary colour cannot carry.
+STYLE = """<style>
+[data-testid=stMainBlockContainer]{{padding-left:clamp(1rem,3vw,3rem);padding-right:clamp(1rem,3vw,3rem);
+  max-width:1480px}}
+[data-testid^=stBaseButton-primary]{{color:{on_primary}}}
+</style>"""
 
 
 def signed_out() -> bool:
@@ -54,6 +62,7 @@ st.set_page_config(
     layout="wide",
     menu_items={"Get help": None, "Report a bug": None, "About": None},
 )
+st.html(STYLE.format(on_primary=theme_colour("backgroundColor")))
 with errors_shown():
     if signed_out():
         show_sign_in()

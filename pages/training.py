@@ -143,9 +143,13 @@ def show_page(actor: Actor) -> None:
     if not active:
         watch_for_news(newest[0].id)
 
-    st.subheader("All runs", anchor=False)
+    # The Run that is drawn live above would stand here with a status of some seconds ago.
+    others = [run for run in listed.items if not (active and run.id == run_id)]
+    if not others:
+        return
+    st.subheader("Earlier runs" if active else "All runs", anchor=False)
     st.caption("Select a run to see its charts above.")
-    picked = show_runs(listed.items, key=f"training_runs_{newest[0].id}_{run_id}")
+    picked = show_runs(others, key=f"training_runs_{newest[0].id}_{run_id}")
     if picked is not None and picked != run_id:
         st.query_params["run"] = str(picked)
         st.rerun()

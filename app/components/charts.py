@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import plotly.graph_objects as go
-import streamlit as st
+
+from app.components.browser import is_telephone, theme_colour
 
 # Okabe and Ito (2008), "Color universal design": told apart with every common colour blindness. Their yellow is
 # left out (too faint on white) and their black is the line of all institutions.
@@ -16,7 +17,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 # Shape says the same as colour, for print and for those who see no colour.
 SHAPES = ("circle", "square", "diamond", "triangle-up", "x", "pentagon")
 ALL = "all"
-ALL_NAME = "All hospitals together"
+ALL_NAME = "All hospitals"
 
 
 class Point(Protocol):
@@ -63,12 +64,6 @@ METRICS: tuple[ChartMetric, ...] = (
 )
 
 
-def ink() -> str:
-    """Return the colour of the line of all institutions: the text colour of the reader's theme."""
-    variant = "dark" if st.context.theme.type == "dark" else "light"
-    return str(st.get_option(f"theme.{variant}.textColor") or "#808080")
-
-
 def lines_for(names: Mapping[str, str]) -> list[Line]:
     """Give every institution its line; the same set of institutions has the same colours in every Run.
 
@@ -80,13 +75,13 @@ def lines_for(names: Mapping[str, str]) -> list[Line]:
     Returns
     -------
     list
-        One line an institution in the order of their codes, then the thicker line of all.
+        The thicker line of all, then one an institution in the order of their codes.
     """
     lines = [
         Line(code, names[code], COLOURS[index % len(COLOURS)], SHAPES[index % len(SHAPES)], 1.8)
         for index, code in enumerate(sorted(names))
     ]
-    return [*lines, Line(ALL, ALL_NAME, ink(), "circle", 4.0)]
+    return [Line(ALL, ALL_NAME, theme_colour("textColor"), "circle", 4.0), *lines]
 
 
 def metric_figure(
@@ -110,7 +105,7 @@ def metric_figure(
         Planned Rounds: the axis has its full length from the start, so that nothing jumps.
     """
     figure = go.Figure()
-    for line in lines:
+    for line in reversed(lines):  # drawn last, the line of all lies on top
         series = points.get(line.code, ())
         if line.code not in shown or not series:
             continue
@@ -146,7 +141,7 @@ def metric_figure(
         hovermode="closest",
         hoverlabel={"namelength": -1},
         # A finger that scrolls the page over a chart must not draw a zoom box.
-        dragmode=False if _touch_screen() else "zoom",
+        dragmode=False if is_telephone() else "zoom",
         xaxis={
             "title": {"text": "Round", "standoff": 6},
             "range": [0.5, max(num_rounds, 2) + 0.5],
@@ -162,6 +157,8 @@ def metric_figure(
             "tickformat": "$,~s" if metric.field == "mae" else None,
             "automargin": True,
             "nticks": 6,
+            # Without a point the axis would invent numbers.
+            "showticklabels": any(points.get(line.code) for line in lines),
             "zeroline": False,
         },
     )
@@ -184,7 +181,3 @@ def swatch(line: Line) -> str:
         f'<path d="M0 8h28"/></g><g fill="{line.colour}" stroke="{line.colour}">{marker}</g></svg>'
     )
     return f"data:image/svg+xml;base64,{base64.b64encode(drawing.encode()).decode()}"
-
-
-def _touch_screen() -> bool:
-    return "Mobi" in (st.context.headers.get("User-Agent") or "")

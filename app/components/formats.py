@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime, tzinfo
+from datetime import datetime, tzinfo
 from decimal import Decimal
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-import streamlit as st
-
+from app.components.browser import browser_zone
 from db.central import Role, RunStatus, VersionStatus
 from fl.features import FEATURES, Feature
 
@@ -79,14 +77,6 @@ def duration(seconds: float | None) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
-
-
-def browser_zone() -> tzinfo:
-    """Return the time zone of the reader's browser; UTC if the browser does not tell."""
-    try:
-        return ZoneInfo(st.context.timezone or "UTC")
-    except (ZoneInfoNotFoundError, ValueError):
-        return UTC
 
 
 def when(moment: datetime | None, zone: tzinfo | None = None) -> str:

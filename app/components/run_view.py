@@ -97,9 +97,6 @@ def _show_facts(progress: RunProgress) -> None:
         until = run.finished_at or datetime.now(UTC)
         verb = "took" if run.finished_at else "running for"
         facts.append(f"{verb} {duration((until - run.started_at).total_seconds())}")
-    seconds = sorted(point.seconds for point in progress.rounds if point.seconds is not None)
-    if seconds:
-        facts.append(f"{duration(seconds[len(seconds) // 2])} a round (median)")
     facts.append(f"strategy {plain(run.strategy)}")
     st.caption(" · ".join(facts))
 
@@ -153,23 +150,22 @@ def _show_charts(progress: RunProgress, names: Mapping[str, str]) -> None:
     )
     points: dict[str, list[charts.Point]] = {site.code: list(site.points) for site in progress.sites}
     points[charts.ALL] = list(evaluated_rounds(progress))
-    with st.container(horizontal=True, gap="medium"):
-        for metric in charts.METRICS:
-            with st.container(width="stretch", key=f"training_chart_{metric.field}", gap="xxsmall"):
-                st.markdown(f"**{metric.heading}**  \n:gray[{metric.note}]")
-                st.plotly_chart(
-                    charts.metric_figure(
-                        metric,
-                        lines=lines,
-                        points=points,
-                        shown=shown,
-                        num_rounds=progress.run.num_rounds,
-                        run_id=progress.run.id,
-                    ),
-                    key=f"training_{metric.field}",
-                    config=CHART_CONFIG,
-                    alt=_chart_in_words(metric, progress),
-                )
+    for metric, column in zip(charts.METRICS, st.columns(len(charts.METRICS), gap="medium"), strict=True):
+        with column, st.container(gap="xxsmall"):
+            st.markdown(f"**{metric.heading}**  \n:small[:gray[{metric.note}]]")
+            st.plotly_chart(
+                charts.metric_figure(
+                    metric,
+                    lines=lines,
+                    points=points,
+                    shown=shown,
+                    num_rounds=progress.run.num_rounds,
+                    run_id=progress.run.id,
+                ),
+                key=f"training_{metric.field}",
+                config=CHART_CONFIG,
+                alt=_chart_in_words(metric, progress),
+            )
 
 
 def _chart_in_words(metric: charts.ChartMetric, progress: RunProgress) -> str:
@@ -191,19 +187,17 @@ def _show_participation(progress: RunProgress) -> None:
     if not lines:
         return
     st.subheader("Who took part", anchor=False)
-    st.table(
-        pd.DataFrame(
-            [
-                {
-                    "Hospital": plain(line.name),
-                    "Took part": line.took_part,
-                    "Rows trained on": count(line.training_rows),
-                    "Rows held out": count(line.held_out_rows),
-                    "Remark": plain(line.reason),
-                }
-                for line in lines
-            ]
-        ),
-        border="horizontal",
-        hide_index=True,
-    )
+    rows = [
+        {
+            "Hospital": plain(line.name),
+            "Took part": line.took_part,
+            "Rows trained on": count(line.training_rows),
+            "Rows held out": count(line.held_out_rows),
+            "Remark": plain(line.reason),
+        }
+        for line in lines
+    ]
+    table = pd.DataFrame(rows)
+    if not any(line.reason for line in lines):
+        table = table.drop(columns="Remark")
+    st.table(table, border="horizontal", hide_index=True)

@@ -19,9 +19,9 @@ _FEDERATION: dict[str, tuple[str, str, str]] = {
     "down": ("Federation is down", "red", ":material/error:"),
 }
 _SITE: dict[str, tuple[str, str]] = {
-    "connected": (":green[:material/check_circle:]", "connected"),
-    "starting": (":yellow[:material/hourglass_top:]", "starting"),
-    "down": (":red[:material/error:]", "not connected"),
+    "connected": (":green[:material/check_circle:]", ""),
+    "starting": (":yellow[:material/hourglass_top:]", ": starting"),
+    "down": (":red[:material/error:]", ": not connected"),
 }
 
 
@@ -60,4 +60,4 @@ def _show_federation(actor: Actor) -> None:
             st.caption("A training that you start waits until it is up again.")
         for site in federation.sites:
             mark, state = _SITE.get(site.state, _SITE["down"])
-            st.caption(f"{mark} {plain(site.name)}: {state}")
+            st.caption(f"{mark} {plain(site.name)}{state}")

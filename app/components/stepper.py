@@ -8,6 +8,7 @@ from typing import Literal
 
 import streamlit as st
 
+from app.components.browser import theme_colour
 from app.components.formats import RUN_STATUS_NAMES
 from db.central import RunStatus
 
@@ -23,8 +24,8 @@ _PASSED = (
 )
 
 _STYLE = """<style>
-.fc-steps{list-style:none;display:flex;margin:0;padding:0;gap:0}
-.fc-steps li{flex:1;min-width:0;margin:0;padding:0;text-align:center;position:relative;
+.fc-steps{list-style:none!important;display:flex;margin:0!important;padding:0!important}
+.fc-steps li{flex:1;min-width:0;margin:0!important;padding:0!important;text-align:center;position:relative;
   font-size:.875rem;line-height:1.25}
 .fc-steps li::before{content:"";position:absolute;top:.8rem;left:-50%;width:100%;height:2px;
   background:currentColor;opacity:.25}
@@ -32,7 +33,7 @@ _STYLE = """<style>
 .fc-steps .dot{position:relative;display:flex;align-items:center;justify-content:center;width:1.6rem;
   height:1.6rem;margin:0 auto .35rem;border-radius:50%;font-size:.8rem;font-weight:650;
   background:var(--fc-ground);border:2px solid color-mix(in srgb,currentColor 40%,var(--fc-ground))}
-.fc-steps .done .dot{background:var(--fc-accent);border-color:var(--fc-accent);color:#fff}
+.fc-steps .done .dot{background:var(--fc-accent);border-color:var(--fc-accent);color:var(--fc-ground)}
 .fc-steps .done::before,.fc-steps .now::before{background:var(--fc-accent);opacity:1}
 .fc-steps .now .dot{border-color:var(--fc-accent);box-shadow:0 0 0 4px
   color-mix(in srgb,var(--fc-accent) 25%,transparent)}
@@ -41,14 +42,14 @@ _STYLE = """<style>
 .fc-steps .bad .label{font-weight:650}
 .fc-steps .todo .label{opacity:.75}
 @media (prefers-reduced-motion:no-preference){
-  .fc-steps .now.moving .dot{animation:fc-breathe 1.6s ease-in-out infinite}
+  .fc-steps .now .dot{animation:fc-breathe 1.6s ease-in-out infinite}
   @keyframes fc-breathe{50%{box-shadow:0 0 0 7px color-mix(in srgb,var(--fc-accent) 8%,transparent)}}
 }
 @media (max-width:640px){
   .fc-steps .label{font-size:.72rem}
-  .fc-steps .todo .label,.fc-steps .done .label{position:absolute;width:1px;height:1px;overflow:hidden;
+  .fc-steps .todo .label,.fc-steps .done:not(.end) .label{position:absolute;width:1px;height:1px;overflow:hidden;
     clip-path:inset(50%)}
-  .fc-steps .now .label,.fc-steps .bad .label,.fc-steps .end .label{white-space:nowrap}
+  .fc-steps .now .label,.fc-steps .bad .label,.fc-steps .done.end .label{white-space:nowrap}
 }
 </style>"""
 
@@ -91,13 +92,9 @@ def steps_of(status: str, *, reached: str, current_round: int, num_rounds: int) 
 
 def show_steps(steps: list[Step]) -> None:
     """Draw the steps; a screen reader hears an ordered list with the present step marked."""
-    variant = "dark" if st.context.theme.type == "dark" else "light"
-    accent = st.get_option(f"theme.{variant}.primaryColor")
-    ground = st.get_option(f"theme.{variant}.backgroundColor")
-    bad = st.get_option(f"theme.{variant}.redColor")
     marks: dict[StepState, str] = {"done": "✓", "bad": "!", "now": "", "todo": ""}
     items = "".join(
-        f'<li class="{step.state}{" moving" if step.state == "now" else ""}"'
+        f'<li class="{step.state}{" end" if position == len(steps) else ""}"'
         f"{' aria-current=step' if step.state in ('now', 'bad') else ''}>"
         f'<span class="dot" aria-hidden="true">{marks[step.state] or position}</span>'
         f'<span class="label">{escape(step.label)}</span></li>'
@@ -105,5 +102,6 @@ def show_steps(steps: list[Step]) -> None:
     )
     st.html(
         f'{_STYLE}<ol class="fc-steps" aria-label="Progress of the run" '
-        f'style="--fc-accent:{accent};--fc-ground:{ground};--fc-bad:{bad}">{items}</ol>'
+        f'style="--fc-accent:{theme_colour("primaryColor")};--fc-ground:{theme_colour("backgroundColor")};'
+        f'--fc-bad:{theme_colour("redColor")}">{items}</ol>'
     )

@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 import pandas as pd
 import streamlit as st
 
+from app.components.browser import browser_zone, is_telephone
 from app.components.formats import (
     COST_NOT_KNOWN,
     RUN_STATUS_NAMES,
     VERSION_STATUS_NAMES,
-    browser_zone,
     count,
     duration,
     feature_heading,
@@ -120,7 +120,8 @@ def _selected(ids: Sequence[Id], rows: list[dict[str, Any]], *, key: str, alt: s
         key=key,
         row_height=ROW_HEIGHT,
         height=(len(rows) + 1) * ROW_HEIGHT + 3,
-        column_config={first: st.column_config.Column(pinned=True)},
+        # A pinned column stays in view on a narrow screen, but Streamlit prints it faint.
+        column_config={first: st.column_config.Column(pinned=is_telephone())},
         alt=alt,
     )
     picked = event["selection"]["rows"]
