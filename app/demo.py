@@ -14,7 +14,6 @@ import numpy as np
 from sqlalchemy import func, insert, select
 from sqlalchemy.orm import Session
 
-from app.auth.passwords import hash_password
 from app.demo_people import ADDRESS, CONSORTIUM_STAFF, HOSPITAL_STAFF, HOSPITALS, invent_names
 from app.errors import FedcostError
 from app.services import audit
@@ -140,6 +139,9 @@ def _present(central: Session, action: str) -> AuditEvent:
 
 def _begin(central: Session, file: DemoFile | None) -> None:
     """Commit hospitals, staff and which data are coming, so that an interrupted start goes on with the same."""
+    # Brings Streamlit along, which a second start can do without.
+    from app.auth.passwords import hash_password
+
     institutions = {
         code: Institution(code=code, name=name, address=ADDRESS) for code, name in HOSPITALS.items()
     }

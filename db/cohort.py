@@ -76,7 +76,8 @@ def generate(size: int, *, seed: int, region: str | None = None) -> Cohort:
     smoker = random.random(size) < np.where(male, SMOKERS_AMONG_MEN, SMOKERS_AMONG_WOMEN)
     children = random.choice(len(CHILDREN_SHARES), size, p=CHILDREN_SHARES)
     mean_bmi = _looked_up(MEAN_BMI, where) + 0.049 * (age - 39)
-    bmi = np.round(np.clip(mean_bmi + 5.8 * random.standard_normal(size), 15.5, 54.0), 3)
+    spread: NDArray[np.float64] = 5.8 * random.standard_normal(size)
+    bmi: NDArray[np.float64] = (mean_bmi + spread).clip(15.5, 54.0).round(3)
     surcharge = (random.random(size) < SURCHARGE_SHARE) * random.normal(
         SURCHARGE_MEAN, SURCHARGE_SD, size
     ).clip(min=0.0)

@@ -96,7 +96,7 @@ class EmbeddedPostgres:
         if not self._layout.cluster.exists():
             return
         with self._exclusively():
-            if self.pid is None:
+            if not self._running_already():
                 return
             programs = postgres_programs(self._layout)
             arguments = [str(programs / "pg_ctl"), "-D", str(self._layout.cluster), "-t", str(STOP_TIMEOUT)]
@@ -265,6 +265,7 @@ class EmbeddedPostgres:
                 cwd=self._layout.home,
                 env=environment,
                 check=False,
+                start_new_session=True,  # Ctrl-C is for the launcher alone, which then stops the server
                 **self._layout.run_as,
             ).returncode
 
