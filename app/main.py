@@ -21,6 +21,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Mount
 
 from api.app import create_api
+from app.access_log import keep_queries_out_of_the_access_log
 from app.auth.cookie import COOKIE_ROUTES
 from app.errors import FedcostError
 from app.federation_child import supervisor_running
@@ -37,6 +38,7 @@ logger = logging.getLogger(__name__)
 @asynccontextmanager
 async def lifespan(app: st.App) -> AsyncIterator[dict[str, Any]]:
     """Warm up, and run the supervisor of the federation beside the server if the settings say so."""
+    keep_queries_out_of_the_access_log()
     settings = get_settings()
     for name in PRELOADED:
         importlib.import_module(name)

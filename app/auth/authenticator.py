@@ -6,9 +6,7 @@ import uuid
 from collections.abc import Iterator, MutableMapping
 from typing import Any
 
-from streamlit_authenticator import Authenticate
-from streamlit_authenticator.controllers import AuthenticationController
-
+from app.auth.library import Authenticate, AuthenticationController
 from app.auth.sessions import open_session
 from app.auth.sign_in import normal_email, verify_credentials
 from app.databases import central_session

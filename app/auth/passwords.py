@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from streamlit_authenticator.utilities.hasher import Hasher
+from app.auth.library import Hasher
 
 LONGEST_PASSWORD = 72  # bytes; bcrypt reads no more
 
