@@ -68,15 +68,18 @@ def stop_processes(processes: Iterable[psutil.Process]) -> None:
 
 @dataclass
 class ChildRegister:
-    """Remembers on disk which processes were started, so that the next leader can end what a dead one left."""
+    """Remembers on disk which processes were started, so that the next leader can end what a dead one left.
+
+    The file maps each role, such as `superlink` or an institution's code, to a pid and the time it was created.
+    """
 
     path: Path
-    _started: dict[int, float] = field(default_factory=dict)
+    _started: dict[str, tuple[int, float]] = field(default_factory=dict)
 
-    def add(self, pid: int) -> None:
-        """Remember a process."""
+    def add(self, role: str, pid: int) -> None:
+        """Remember a process; one of the same role before it is forgotten."""
         with contextlib.suppress(psutil.Error):
-            self._started[pid] = psutil.Process(pid).create_time()
+            self._started[role] = (pid, psutil.Process(pid).create_time())
             self._save()
 
     def clear(self) -> None:
@@ -85,18 +88,8 @@ class ChildRegister:
         self._save()
 
     def end_leftovers(self) -> None:
-        """End what the file names and still runs; a pid that now belongs to another process is left alone."""
-        try:
-            remembered: dict[str, float] = json.loads(self.path.read_text())
-        except (OSError, ValueError):
-            return
-        leftovers = []
-        for pid, created in remembered.items():
-            with contextlib.suppress(psutil.Error):
-                process = psutil.Process(int(pid))
-                if abs(process.create_time() - created) < 0.05:
-                    leftovers.append(process)
-        stop_processes(leftovers)
+        """End what the file names and still runs."""
+        stop_processes(still_running(self.path).values())
         self.clear()
 
     def _save(self) -> None:
@@ -104,3 +97,18 @@ class ChildRegister:
         temporary = self.path.with_suffix(f".{os.getpid()}")
         temporary.write_text(json.dumps(self._started))
         temporary.replace(self.path)
+
+
+def still_running(register: Path) -> dict[str, psutil.Process]:
+    """Return the processes of a register by role; a pid that now belongs to another process is left out."""
+    try:
+        remembered: dict[str, tuple[int, float]] = json.loads(register.read_text())
+    except (OSError, ValueError):
+        return {}
+    running = {}
+    for role, (pid, created) in remembered.items():
+        with contextlib.suppress(psutil.Error):
+            process = psutil.Process(pid)
+            if abs(process.create_time() - created) < 0.05:
+                running[role] = process
+    return running

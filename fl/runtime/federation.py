@@ -88,7 +88,7 @@ class Federation:
             log_file=self._log("superlink"),
             cwd=self.environment.data_dir,
         )
-        self.register.add(self._superlink.pid)
+        self.register.add("superlink", self._superlink.pid)
         if self.environment.runtime == "warm" and self.sites:
             self._start_forkserver()
 
@@ -186,7 +186,7 @@ class Federation:
             cwd=self.environment.data_dir,
         )
         site.process = psutil.Process(child.pid)
-        self.register.add(child.pid)
+        self.register.add(site.code, child.pid)
 
     def _fork_site(self, site: Site) -> None:
         assert self._fork_control is not None
@@ -205,7 +205,7 @@ class Federation:
         pid = int(json.loads(ours.makefile("rb", buffering=0).readline())["pid"])
         ours.setblocking(False)
         site.lifeline, site.process, site.received = ours, psutil.Process(pid), b""
-        self.register.add(pid)
+        self.register.add(site.code, pid)
 
     def _read_lifeline(self, site: Site) -> None:
         assert site.lifeline is not None
@@ -258,7 +258,7 @@ class Federation:
         theirs.close()
         self._fork_control = ours
         self._forkserver_said = b""
-        self.register.add(self._forkserver.pid)
+        self.register.add("forkserver", self._forkserver.pid)
 
     def _fork_server_ready(self) -> bool:
         assert self._fork_control is not None
