@@ -1,0 +1,265 @@
+"""Signing in: lockout, equal answers, switched-off accounts, sessions, tickets and tokens."""
+
+from __future__ import annotations
+
+import statistics
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import jwt
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import func, select, update
+
+from app.auth import sessions
+from app.auth.passwords import hash_password
+from app.auth.sign_in import REFUSAL, verify_credentials
+from app.auth.tokens import actor_for_access_token, issue_access_token
+from app.databases import central_session
+from app.errors import SessionEnded, SignInRefused
+from app.settings import get_settings
+from db.central import AuditEvent, MedicalWorker, Role, Session
+
+EMAIL = "nurse@northeast.test.local"
+
+
+def _try(email: str, password: str) -> bool:
+    try:
+        with central_session() as central:
+            verify_credentials(central, email=email, password=password, address="192.0.2.7")
+    except SignInRefused as refused:
+        assert str(refused) == REFUSAL
+        return False
+    return True
+
+
+def _attempts(world: Any) -> tuple[int, float | None]:
+    """Return the nurse's failed attempts, and the seconds for which the account is locked."""
+    wait = func.extract("epoch", MedicalWorker.locked_until - func.now())
+    with world.central() as central:
+        row = central.execute(
+            select(MedicalWorker.failed_attempts, wait).where(MedicalWorker.email == EMAIL)
+        ).one()
+    return row[0], None if row[1] is None else float(row[1])
+
+
+def _let_the_wait_pass(world: Any) -> None:
+    with world.central() as central:
+        central.execute(update(MedicalWorker).values(locked_until=func.now() - timedelta(seconds=1)))
+        central.commit()
+
+
+def test_the_right_password_lets_in_and_clears_the_failures(consortium: Any) -> None:
+    assert not _try(EMAIL, "wrong")
+    assert _attempts(consortium) == (1, None)
+    assert _try(f"  {EMAIL.upper()} ", f" {consortium.password} ")
+    assert _attempts(consortium) == (0, None)
+
+
+def test_the_fifth_wrong_password_locks_and_each_further_one_doubles_the_wait(consortium: Any) -> None:
+    for _ in range(5):
+        assert not _try(EMAIL, "wrong")
+    failed, wait = _attempts(consortium)
+    assert failed == 5
+    assert wait is not None
+    assert 55 < wait <= 60
+    assert not _try(EMAIL, consortium.password), "locked, even with the right password"
+    assert _attempts(consortium)[0] == 5, "what is tried while locked does not count"
+    for expected in (120, 240, 480, 960, 1920, 3600, 3600):
+        _let_the_wait_pass(consortium)
+        assert not _try(EMAIL, "wrong")
+        wait = _attempts(consortium)[1]
+        assert wait is not None
+        assert expected - 5 < wait <= expected
+    _let_the_wait_pass(consortium)
+    assert _try(EMAIL, consortium.password)
+
+
+def test_many_passwords_at_once_get_no_more_than_five_tries(consortium: Any) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(lambda _: _try(EMAIL, "wrong"), range(16)))
+    assert not any(results)
+    assert _attempts(consortium)[0] == 5
+    assert not _try(EMAIL, consortium.password)
+
+
+def test_a_switched_off_worker_is_refused_with_the_same_sentence(consortium: Any) -> None:
+    with consortium.central() as central:
+        central.execute(update(MedicalWorker).where(MedicalWorker.email == EMAIL).values(is_active=False))
+        central.commit()
+    assert not _try(EMAIL, consortium.password)
+
+
+def test_known_and_unknown_addresses_take_the_same_time(consortium: Any) -> None:
+    with consortium.central() as central:
+        central.execute(update(MedicalWorker).values(password_hash=hash_password("one of today's cost")))
+        central.commit()
+
+    def seconds(email: str) -> float:
+        began = time.perf_counter()
+        assert not _try(email, "wrong")
+        return time.perf_counter() - began
+
+    seconds("warm@test.local")
+    known, unknown = [], []
+    for person in ("admin@test.local", "scientist@test.local", EMAIL) * 2:
+        known.append(seconds(person))
+        unknown.append(seconds("nobody@test.local"))
+    ratio = statistics.median(known) / statistics.median(unknown)
+    assert 0.6 < ratio < 1.6, (known, unknown)
+
+
+def test_refused_and_accepted_sign_ins_are_kept(consortium: Any) -> None:
+    _try(EMAIL, "wrong")
+    _try("nobody@test.local", "wrong")
+    _try(EMAIL, consortium.password)
+    with consortium.central() as central:
+        kept = central.execute(
+            select(AuditEvent.worker_id, AuditEvent.outcome, AuditEvent.address).order_by(AuditEvent.id)
+        ).all()
+    nurse = consortium.workers["nurse"].id
+    assert [tuple(row) for row in kept] == [
+        (nurse, "refused", "192.0.2.7"),
+        (None, "refused", "192.0.2.7"),
+        (nurse, "ok", "192.0.2.7"),
+    ]
+
+
+def _open(world: Any, person: str = "nurse", lifetime: timedelta | None = None) -> tuple[uuid.UUID, str]:
+    with central_session() as central:
+        session, secret = sessions.open_session(
+            central, worker=world.workers[person], user_agent="a\x00browser", lifetime=lifetime
+        )
+        return session.id, secret
+
+
+def _actor(session_id: uuid.UUID) -> Any:
+    with central_session() as central:
+        return sessions.actor_for_session(central, session_id=session_id)
+
+
+def test_a_session_says_who_it_is_from_the_database(consortium: Any) -> None:
+    session_id, secret = _open(consortium)
+    actor = _actor(session_id)
+    assert (actor.email, actor.role, actor.institution_code) == (EMAIL, Role.NURSE, "northeast")
+    with central_session() as central:
+        assert sessions.actor_for_token(central, secret=secret) == actor
+        stored = central.get_one(Session, session_id)
+        assert secret not in repr(vars(stored)), "the database holds only the secret's SHA-256"
+
+
+def test_a_changed_role_takes_effect_at_the_next_read(consortium: Any) -> None:
+    session_id, _ = _open(consortium)
+    with consortium.central() as central:
+        central.execute(update(MedicalWorker).where(MedicalWorker.email == EMAIL).values(role="doctor"))
+        central.commit()
+    assert _actor(session_id).role == Role.DOCTOR
+
+
+def test_an_ended_expired_or_switched_off_session_is_refused(consortium: Any) -> None:
+    ended, secret = _open(consortium)
+    with central_session() as central:
+        sessions.end_session(central, actor=sessions.actor_for_session(central, session_id=ended))
+    expired, _ = _open(consortium, lifetime=timedelta(seconds=-1))
+    off, _ = _open(consortium)
+    with consortium.central() as central:
+        central.execute(update(MedicalWorker).where(MedicalWorker.email == EMAIL).values(is_active=False))
+        central.commit()
+    for session_id in (ended, expired, off, uuid.uuid4()):
+        with pytest.raises(SessionEnded):
+            _actor(session_id)
+    with pytest.raises(SessionEnded), central_session() as central:
+        sessions.actor_for_token(central, secret=secret)
+
+
+def test_a_ticket_is_traded_once(consortium: Any) -> None:
+    session_id, first_secret = _open(consortium)
+    with central_session() as central:
+        ticket = sessions.issue_ticket(central, session_id=session_id)
+    with central_session() as central:
+        session, secret = sessions.redeem_ticket(central, ticket=ticket)
+        assert session.id == session_id
+    for stale in (ticket, "unknown"):
+        with pytest.raises(SessionEnded), central_session() as central:
+            sessions.redeem_ticket(central, ticket=stale)
+    with central_session() as central:
+        assert sessions.actor_for_token(central, secret=secret).email == EMAIL
+        with pytest.raises(SessionEnded):
+            sessions.actor_for_token(central, secret=first_secret)
+
+
+def test_a_ticket_lasts_a_minute_and_not_longer_than_its_session(consortium: Any) -> None:
+    late, _ = _open(consortium)
+    over, _ = _open(consortium)
+    with central_session() as central:
+        late_ticket = sessions.issue_ticket(central, session_id=late)
+        over_ticket = sessions.issue_ticket(central, session_id=over)
+    with central_session() as central:
+        central.execute(
+            update(Session).where(Session.id == late).values(ticket_expires_at=func.now() - timedelta(1))
+        )
+        sessions.end_session(central, actor=sessions.actor_for_session(central, session_id=over))
+    for ticket in (late_ticket, over_ticket):
+        with pytest.raises(SessionEnded), central_session() as central:
+            sessions.redeem_ticket(central, ticket=ticket)
+
+
+def test_an_access_token_works_until_its_session_ends(consortium: Any) -> None:
+    session_id, _ = _open(consortium)
+    token, expires_in = issue_access_token(_actor(session_id))
+    assert expires_in == 900
+    with central_session() as central:
+        actor = actor_for_access_token(central, token=token)
+        assert actor.session_id == session_id
+        sessions.end_session(central, actor=actor)
+    with pytest.raises(SessionEnded), central_session() as central:
+        actor_for_access_token(central, token=token)
+
+
+def test_forged_and_expired_tokens_are_refused(consortium: Any) -> None:
+    session_id, _ = _open(consortium)
+    worker = consortium.workers["nurse"].id
+    secret = get_settings().jwt_secret.get_secret_value()
+    now = datetime.now(UTC)
+    claims = {
+        "iss": "fedcost",
+        "sub": str(worker),
+        "sid": str(session_id),
+        "iat": now,
+        "exp": now + timedelta(minutes=5),
+    }
+    bad = [
+        jwt.encode(claims, "another secret of thirty-two characters", algorithm="HS256"),
+        jwt.encode(claims, "", algorithm="none"),
+        jwt.encode({**claims, "exp": now - timedelta(seconds=1)}, secret, algorithm="HS256"),
+        jwt.encode({**claims, "iss": "elsewhere"}, secret, algorithm="HS256"),
+        jwt.encode({**claims, "sub": "999"}, secret, algorithm="HS256"),
+        jwt.encode({**claims, "sid": "nonsense"}, secret, algorithm="HS256"),
+        jwt.encode({**claims, "sid": str(uuid.uuid4())}, secret, algorithm="HS256"),
+        jwt.encode({key: claims[key] for key in claims if key != "exp"}, secret, algorithm="HS256"),
+        "",
+        "a.b.c",
+    ]
+    with central_session() as central:
+        assert actor_for_access_token(central, token=jwt.encode(claims, secret, algorithm="HS256"))
+        for token in bad:
+            with pytest.raises(SessionEnded):
+                actor_for_access_token(central, token=token)
+
+
+def test_a_session_ended_in_the_database_is_refused_at_the_next_request(
+    api: TestClient, token_of: Any, consortium: Any
+) -> None:
+    headers = token_of("nurse")
+    assert api.get("/patients", headers=headers).status_code == 200
+    with consortium.central() as central:
+        central.execute(update(Session).values(ended_at=func.now()))
+        central.commit()
+    refused = api.get("/patients", headers=headers)
+    assert (refused.status_code, refused.json()["detail"]) == (
+        401,
+        "Your session has ended. Please sign in again.",
+    )
