@@ -8,7 +8,7 @@ import streamlit as st
 
 from app.actor import Actor
 from app.components.empty import show_empty
-from app.components.formats import count
+from app.components.formats import count, plain
 from app.components.forms import show_problems
 from app.components.guard import acting, show_error
 from app.components.import_view import show_import_check, show_import_guide
@@ -20,18 +20,24 @@ from app.databases import site_session
 from app.errors import InvalidInput
 from app.permissions import Permission
 from app.services import imports, patients
+from db.site import Patient
 
 PATIENTS_PER_PAGE = 25
 _CHANGES = "patients_changes"  # how often the list was left for a patient; renews the table's selection
 _IMPORTS = "patients_imports"  # how many files were imported; renews the upload field
 
 
-@st.dialog("Patient", width="medium")
 @acting(Permission.PATIENTS_READ)
-def patient_dialog(actor: Actor, patient_id: uuid.UUID) -> None:
-    """Show one patient in full."""
+def open_patient(actor: Actor, patient_id: uuid.UUID) -> None:
+    """Read one patient, once, and show them in a dialog under their name."""
     with site_session(actor) as site:
         patient = patients.get_patient(site=site, actor=actor, patient_id=patient_id)
+    st.dialog(plain(f"{patient.last_name}, {patient.first_name}"), width="medium")(draw_patient)(patient)
+
+
+@acting(Permission.PATIENTS_READ)
+def draw_patient(actor: Actor, patient: Patient) -> None:
+    """Draw the dialog of one patient."""
     show_patient(patient)
     if actor.may(Permission.PREDICT) and st.button(
         "Predict cost", type="primary", icon=":material/calculate:", key="patients_predict"
@@ -142,7 +148,7 @@ def show_page(actor: Actor) -> None:
         st.toast(notice, icon=":material/check_circle:")
     opened = st.session_state.pop("patients_opened", None)
     if opened is not None:
-        patient_dialog(opened)
+        open_patient(opened)
     if actor.may(Permission.PATIENTS_IMPORT):
         listing, importing = st.tabs([f"Patients of {actor.institution_name}", "Import a file"])
         with listing:

@@ -7,6 +7,7 @@ import uuid
 import streamlit as st
 
 from app.actor import Actor
+from app.components.amount import show_amount
 from app.components.empty import show_empty
 from app.components.formats import describe_inputs, plain, usd
 from app.components.forms import feature_inputs, fill_inputs, show_problems
@@ -80,7 +81,7 @@ def show_result(actor: Actor, result: CostPrediction, patient: Patient | None) -
     """Show the predicted cost with what it was made from, and offer to keep it."""
     with st.container(border=True, key="predict_answer"):
         st.markdown("Predicted insurance cost, USD a year")
-        st.markdown(f"# {plain(usd(result.predicted_cost))}", anchors=False)
+        show_amount(usd(result.predicted_cost))
         st.caption(
             f"Model version {plain(result.model_version)} · for: {plain(describe_inputs(result.inputs))}"
         )

@@ -105,6 +105,17 @@ def feature_heading(feature: Feature) -> str:
     return f"{label} ({feature.unit})" if feature.unit else label
 
 
+def feature_label(feature: Feature) -> str:
+    """Return a feature's label with its unit, as above a field: `Age (years)`."""
+    if not feature.unit:
+        return feature.label
+    return (
+        f"{feature.label}, {feature.unit}"
+        if feature.label.endswith(")")
+        else f"{feature.label} ({feature.unit})"
+    )
+
+
 def describe_inputs(inputs: Mapping[str, Any]) -> str:
     """Write all inputs in one line, in the order of the feature table."""
     parts = []

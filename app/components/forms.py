@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from app.components.formats import plain
+from app.components.formats import feature_label, plain
 from fl.features import FEATURES, Feature, FieldProblem
 
 _FEW_CATEGORIES = 3
@@ -67,7 +67,7 @@ def show_problems(
 
 
 def _feature_input(feature: Feature, key: str) -> Any:
-    label = f"{feature.label} ({feature.unit})" if feature.unit else feature.label
+    label = feature_label(feature)
     explanation = feature.help or None
     if feature.kind == "category":
         names = dict(feature.categories)

@@ -26,8 +26,7 @@ class PatientEntry:
 
 
 def show_patient(patient: Patient) -> None:
-    """Show every value of one patient."""
-    st.subheader(plain(f"{patient.last_name}, {patient.first_name}"), anchor=False)
+    """Show every value of one patient but the name, which stands above."""
     rows = []
     for feature in FEATURES:
         unit = f" {feature.unit}" if feature.unit else ""

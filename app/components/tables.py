@@ -65,21 +65,20 @@ def show_patients(patients: Sequence[Patient], *, key: str) -> uuid.UUID | None:
     return _selected([patient.id for patient in patients], rows, key=key, alt="Patients by name")
 
 
-def show_predictions(predictions: Sequence[Prediction], *, key: str) -> uuid.UUID | None:
-    """Show saved predictions, newest first; return the id of the selected one."""
+def show_predictions(predictions: Sequence[Prediction], *, key: str) -> None:
+    """Show saved predictions, newest first."""
     zone = browser_zone()
     rows = [
         {
-            "Predicted cost (USD a year)": usd(prediction.predicted_cost),
             "Saved": when(prediction.created_at, zone),
+            "Predicted (USD a year)": usd(prediction.predicted_cost),
             **_features(prediction.inputs),
             "Model": prediction.model_version,
             "By": prediction.worker_name,
         }
         for prediction in predictions
     ]
-    ids = [prediction.id for prediction in predictions]
-    return _selected(ids, rows, key=key, alt="Saved predictions, newest first")
+    st.dataframe(key=key, alt="Saved predictions, newest first", **_table(rows))
 
 
 def show_versions(versions: Sequence[ModelVersion], *, key: str) -> str | None:
@@ -111,18 +110,18 @@ def _features(values: dict[str, Any]) -> dict[str, str]:
 def _selected(ids: Sequence[Id], rows: list[dict[str, Any]], *, key: str, alt: str) -> Id | None:
     if not rows:
         return None
-    first = next(iter(rows[0]))
-    event = st.dataframe(
-        pd.DataFrame(rows),
-        hide_index=True,
-        on_select="rerun",
-        selection_mode="single-row",
-        key=key,
-        row_height=ROW_HEIGHT,
-        height=(len(rows) + 1) * ROW_HEIGHT + 3,
-        # A pinned column stays in view on a narrow screen, but Streamlit prints it faint.
-        column_config={first: st.column_config.Column(pinned=is_telephone())},
-        alt=alt,
-    )
+    event = st.dataframe(on_select="rerun", selection_mode="single-row", key=key, alt=alt, **_table(rows))
     picked = event["selection"]["rows"]
     return ids[picked[0]] if picked and picked[0] < len(ids) else None
+
+
+def _table(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    first = next(iter(rows[0]))
+    return {
+        "data": pd.DataFrame(rows),
+        "hide_index": True,
+        "row_height": ROW_HEIGHT,
+        "height": (len(rows) + 1) * ROW_HEIGHT + 3,  # all rows, so that only the page scrolls
+        # A pinned column stays in view on a narrow screen, but Streamlit prints it faint.
+        "column_config": {first: st.column_config.Column(pinned=is_telephone())},
+    }
