@@ -1,0 +1,94 @@
+"""The web process stays light, its log keeps no query, and every error class has a status."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+
+import pytest
+
+from api.errors import STATUS_OF, status_of
+from app import errors
+from app.access_log import PathOnly
+from app.auth.passwords import check_password, hash_password
+from app.services.paging import page_of
+from app.settings import PROJECT_ROOT
+
+
+def _subclasses(kind: type) -> set[type]:
+    return {kind, *(below for child in kind.__subclasses__() for below in _subclasses(child))}
+
+
+def test_every_error_a_person_can_cause_has_a_status() -> None:
+    for kind in _subclasses(errors.FedcostError) - {errors.FedcostError}:
+        error = (
+            kind([]) if kind is errors.InvalidInput else kind() if kind is errors.NoModelYet else kind("x")
+        )
+        assert status_of(error) in {401, 403, 404, 409, 422, 503}, kind
+    assert set(STATUS_OF) <= _subclasses(errors.FedcostError)
+
+
+@pytest.mark.parametrize(
+    ("address", "line"),
+    [
+        ("/api/patients?search=Lovelace", "1 - GET /api/patients HTTP/1.1 200"),
+        ("/static/js/x.js", None),
+        ("/_stcore/health", None),
+        ("/api/health?x=1", None),
+        ("/auth/session", "1 - GET /auth/session HTTP/1.1 200"),
+    ],
+)
+def test_the_access_log_keeps_no_query(address: str, line: str | None) -> None:
+    arguments = ("1", "GET", address, "1.1", 200)
+    record = logging.LogRecord("uvicorn.access", 20, "", 0, "%s - %s %s HTTP/%s %d", arguments, None)
+    assert (record.getMessage() if PathOnly().filter(record) else None) == line
+
+
+def test_a_password_is_checked_as_it_was_set() -> None:
+    hashed = hash_password(" correct horse ")
+    assert check_password("correct horse", hashed)
+    assert check_password("correct horse  ", hashed)
+    assert not check_password("wrong", hashed)
+    assert not check_password("correct horse", None)
+    assert not check_password("", hashed)
+    assert not check_password("\ud800", hashed)
+
+
+def test_a_password_longer_than_bcrypt_reads_is_refused_not_shortened() -> None:
+    longest = "x" * 72
+    hashed = hash_password(longest)
+    assert check_password(longest, hashed)
+    assert not check_password(longest + "y", hashed)
+    for bad in ("", "  ", "x" * 73, "ä" * 37):
+        with pytest.raises(ValueError, match="1 to 72 bytes"):
+            hash_password(bad)
+
+
+def test_a_page_ends_where_the_rows_end() -> None:
+    assert (page_of([1, 2, 3], 3, str).items, page_of([1, 2, 3], 3, str).next_cursor) == ([1, 2, 3], None)
+    assert (page_of([1, 2, 3], 2, str).items, page_of([1, 2, 3], 2, str).next_cursor) == ([1, 2], "2")
+    assert (page_of([], 2, str).items, page_of([], 2, str).next_cursor) == ([], None)
+
+
+PREDICT = """
+import sys
+import app.main
+from app.services import models, predictions
+from fl.features import INPUT_NAMES, Preprocessing
+from fl.model import CostModel, initial_weights
+
+model = CostModel(Preprocessing(INPUT_NAMES, (0.0,) * 13, (1.0,) * 13, 13000.0, 12000.0), initial_weights(1))
+values = {"age": 40, "sex": "male", "bmi": 27.5, "children": 2, "smoker": "no", "region": "northeast"}
+made = predictions.predict_with(models.LoadedModel("v1", model, None), values)
+assert made.predicted_cost >= 0
+heavy = sorted({name.partition(".")[0] for name in sys.modules} & {"tensorflow", "keras", "flwr", "ray", "sklearn"})
+assert not heavy, heavy
+"""
+
+
+def test_the_web_process_predicts_without_tensorflow_keras_or_flower() -> None:
+    finished = subprocess.run(
+        [sys.executable, "-c", PREDICT], cwd=PROJECT_ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert finished.returncode == 0, finished.stderr
