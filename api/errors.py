@@ -43,6 +43,7 @@ STATUS_OF: dict[type[FedcostError], int] = {
     SiteUnavailable: 503,
 }
 _SENTENCES = {
+    400: "The request could not be read.",
     404: "There is nothing at this address.",
     405: "This address does not accept that method.",
     413: "The request is larger than any this address accepts.",

@@ -13,7 +13,6 @@ from app.auth.cookie import SESSION_PATH, SIGN_OUT_PATH, cookie_name
 from app.auth.sessions import ENDED, actor_for_session, actor_for_token, end_session, issue_ticket
 from app.databases import central_session
 from app.errors import FedcostError, SessionEnded
-from app.settings import get_settings
 
 FORM_FIELDS = {
     "Form name": "Sign in",
@@ -61,11 +60,11 @@ def current_actor() -> Actor:
         If nobody is signed in, the session has ended or the Worker was switched off.
     """
     session_id = st.session_state.get(_SESSION)
-    address = st.context.ip_address
+    address = _sent(st.context.ip_address)
     if isinstance(session_id, uuid.UUID):
         with central_session() as central:
             return actor_for_session(central, session_id=session_id, address=address)
-    secret = st.context.cookies.get(cookie_name())
+    secret = _sent(st.context.cookies.get(cookie_name()))
     if not secret or st.session_state.get(_COOKIE_DUE_CLEARED):
         raise SessionEnded(ENDED)
     with central_session() as central:
@@ -95,7 +94,7 @@ def _show_form() -> None:
     # The library believes its own keys in the session state; none of an earlier sign-in may be left.
     st.session_state["authentication_status"] = None
     form = DatabaseAuthenticate(
-        address=st.context.ip_address, user_agent=st.context.headers.get("User-Agent")
+        address=_sent(st.context.ip_address), user_agent=_sent(st.context.headers.get("User-Agent"))
     )
     try:
         form.login(fields=FORM_FIELDS, key="auth_sign_in")
@@ -142,5 +141,10 @@ def _post(path: str, body: dict[str, str] | None) -> None:
 def _forget() -> None:
     for key in list(st.session_state.keys()):
         del st.session_state[key]
-    if get_settings() and st.context.cookies.get(cookie_name()):
+    if _sent(st.context.cookies.get(cookie_name())):
         st.session_state[_COOKIE_DUE_CLEARED] = True
+
+
+def _sent(value: object) -> str | None:
+    """Return what the browser sent; under Streamlit's AppTest there is no request, and stand-ins answer."""
+    return value if isinstance(value, str) else None

@@ -8,7 +8,7 @@ from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, func, literal_column, select, tuple_
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from app.actor import Actor
 from app.errors import InvalidInput, NotFound
@@ -50,14 +50,14 @@ def list_patients(
     """
     actor.require(Permission.PATIENTS_READ)
     words = search_words(search)
-    query = select(Patient).order_by(Patient.last_name, Patient.first_name, Patient.id)
+    query, found = _query(words)
     if cursor is not None:
         last = site.get(Patient, uuid_cursor(cursor))
         if last is None:
             raise unknown_cursor()
-        keyset = tuple_(Patient.last_name, Patient.first_name, Patient.id)
+        keyset = tuple_(found.last_name, found.first_name, found.id)
         query = query.where(keyset > (last.last_name, last.first_name, last.id))
-    query = _matching(query, words).limit(check_limit(limit) + 1)
+    query = query.order_by(found.last_name, found.first_name, found.id).limit(check_limit(limit) + 1)
     page = page_of(site.scalars(query).all(), limit, lambda patient: patient.id)
     record_access(
         site,
@@ -195,13 +195,13 @@ def _name_contains(word: str) -> ColumnElement[bool]:
     return name.like(func.lower(f"%{escaped}%"), escape="\\")
 
 
-def _matching(query: Select[Patient], words: list[str]) -> Select[Patient]:
-    if not words:
-        return query
+def _query(words: list[str]) -> tuple[Select[Patient], type[Patient]]:
+    """Return a query for the patients whose names contain all `words`, and what to order it by."""
     conditions = [_name_contains(word) for word in words]
-    if max(len(word) for word in words) < _TRIGRAM:
-        return query.where(*conditions)
-    # Left alone the planner walks the name index and filters row by row; the matches first, then their order,
-    # is up to thirty times faster on a million patients.
-    matches = select(Patient.id).where(*conditions).cte("matches").prefix_with("MATERIALIZED")
-    return query.where(Patient.id.in_(select(matches.c.id)))
+    if max(map(len, words), default=0) < _TRIGRAM:
+        return select(Patient).where(*conditions), Patient
+    # Left alone the planner walks the index of names and filters row by row; finding the matches first and
+    # ordering only them is up to thirty times faster on a million patients.
+    matches = select(Patient).where(*conditions).cte("matches").prefix_with("MATERIALIZED")
+    found = aliased(Patient, matches)
+    return select(found), found
