@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import secrets
-import traceback
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,6 +24,7 @@ from app.errors import (
     SignInRefused,
     SiteUnavailable,
 )
+from app.log_privacy import log_fault
 from app.services import audit
 from fl.features import FEATURE_BY_NAME, FieldProblem
 
@@ -128,10 +127,7 @@ async def _http_error(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _our_fault(request: Request, error: Exception) -> JSONResponse:
-    reference = secrets.token_hex(4)
-    # Where, and of which class, but not its message: a database's may quote a row.
-    where = "".join(traceback.format_tb(error.__traceback__))
-    logger.error("%s at %s %s\n%s", type(error).__name__, request.method, _route_path(request), where)
+    reference = log_fault(logger, error, at=f"{request.method} {_route_path(request)}")
     return JSONResponse(
         error_body(f"Something went wrong on our side. Please report reference {reference}."), 500
     )

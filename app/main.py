@@ -8,8 +8,6 @@ from __future__ import annotations
 import gc
 import importlib
 import logging
-import secrets
-import traceback
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -19,13 +17,14 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount
+from streamlit import config
 
 from api.app import create_api
-from app.access_log import keep_queries_out_of_the_access_log
 from app.auth.cookie import COOKIE_ROUTES
 from app.errors import FedcostError
 from app.federation_child import supervisor_running
 from app.headers import SecurityHeaders
+from app.log_privacy import keep_patients_out_of_the_log, log_fault
 from app.settings import PROJECT_ROOT, get_settings
 
 # What the pages import on first use. Loaded and frozen here, Streamlit's garbage collection after every rerun
@@ -38,7 +37,9 @@ logger = logging.getLogger(__name__)
 @asynccontextmanager
 async def lifespan(app: st.App) -> AsyncIterator[dict[str, Any]]:
     """Warm up, and run the supervisor of the federation beside the server if the settings say so."""
-    keep_queries_out_of_the_access_log()
+    keep_patients_out_of_the_log()
+    # Else Streamlit prints exceptions past every logger, and their texts may quote a patient's row.
+    config.set_option("logger.enableRich", False)
     settings = get_settings()
     for name in PRELOADED:
         importlib.import_module(name)
@@ -55,25 +56,17 @@ def show_page_error(error: Exception) -> bool:
     if isinstance(error, FedcostError):
         st.error(str(error))
         return True
-    reference = _log_without_message(error)
+    reference = log_fault(logger, error, at="a page")
     st.error(f"Something went wrong on our side. Please report reference {reference}.")
     return True
 
 
 async def answer_server_error(request: Request, error: Exception) -> PlainTextResponse:
     """Answer an exception outside of pages and API with a sentence."""
-    reference = _log_without_message(error)
+    reference = log_fault(logger, error, at=request.url.path)
     return PlainTextResponse(
         f"Something went wrong on our side. Please report reference {reference}.", status_code=500
     )
-
-
-def _log_without_message(error: Exception) -> str:
-    """Log where an exception came from, but not its message, which may quote a patient's row."""
-    reference = secrets.token_hex(4)
-    where = "".join(traceback.format_tb(error.__traceback__))
-    logger.error("reference %s: %s\n%s", reference, type(error).__name__, where)
-    return reference
 
 
 app = st.App(

@@ -40,6 +40,7 @@ def _wait_for(condition: Callable[[], bool], seconds: float = 30.0) -> None:
 
 @pytest.fixture
 def web(consortium: Any, tmp_path: Path) -> Iterator[httpx.Client]:
+    """A client of `streamlit run app/main.py`; its process writes `web.log`."""
     port = _free_port()
     log = (tmp_path / "web.log").open("wb")
     server = subprocess.Popen(

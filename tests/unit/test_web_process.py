@@ -10,8 +10,8 @@ import pytest
 
 from api.errors import STATUS_OF, status_of
 from app import errors
-from app.access_log import PathOnly
 from app.auth.passwords import check_password, hash_password
+from app.log_privacy import PathOnly, WithoutExceptionText
 from app.services.paging import page_of
 from app.settings import PROJECT_ROOT
 
@@ -43,6 +43,19 @@ def test_the_access_log_keeps_no_query(address: str, line: str | None) -> None:
     arguments = ("1", "GET", address, "1.1", 200)
     record = logging.LogRecord("uvicorn.access", 20, "", 0, "%s - %s %s HTTP/%s %d", arguments, None)
     assert (record.getMessage() if PathOnly().filter(record) else None) == line
+
+
+def test_the_log_keeps_where_an_exception_came_from_but_not_its_text() -> None:
+    name = "Love" + "lace"
+    try:
+        raise RuntimeError(f"Failing row contains ({name})")
+    except RuntimeError:
+        record = logging.LogRecord("uvicorn.error", 40, "", 0, "Failed %s\n", ("here",), sys.exc_info())
+    assert WithoutExceptionText().filter(record)
+    line = logging.Formatter().format(record)
+    assert line.startswith("Failed here: RuntimeError\n")
+    assert "test_web_process.py" in line
+    assert name not in line
 
 
 def test_a_password_is_checked_as_it_was_set() -> None:
