@@ -7,6 +7,7 @@ import uuid
 import streamlit as st
 
 from app.actor import Actor
+from app.components.dialogs import close_dialog, is_open, open_dialog
 from app.components.empty import show_empty
 from app.components.formats import count, plain
 from app.components.forms import show_problems
@@ -23,6 +24,7 @@ from app.services import imports, patients
 from db.site import Patient
 
 PATIENTS_PER_PAGE = 25
+ADD, ONE = "patients_add", "patients_one"  # dialogs
 _CHANGES = "patients_changes"  # how often the list was left for a patient; renews the table's selection
 _IMPORTS = "patients_imports"  # how many files were imported; renews the upload field
 
@@ -32,7 +34,8 @@ def open_patient(actor: Actor, patient_id: uuid.UUID) -> None:
     """Read one patient, once, and show them in a dialog under their name."""
     with site_session(actor) as site:
         patient = patients.get_patient(site=site, actor=actor, patient_id=patient_id)
-    st.dialog(plain(f"{patient.last_name}, {patient.first_name}"), width="medium")(draw_patient)(patient)
+    name = plain(f"{patient.last_name}, {patient.first_name}")
+    st.dialog(name, width="medium", on_dismiss=close_dialog)(draw_patient)(patient)
 
 
 @acting(Permission.PATIENTS_READ)
@@ -42,10 +45,11 @@ def draw_patient(actor: Actor, patient: Patient) -> None:
     if actor.may(Permission.PREDICT) and st.button(
         "Predict cost", type="primary", icon=":material/calculate:", key="patients_predict"
     ):
+        close_dialog()
         st.switch_page(page("predict"), query_params={"patient": str(patient.id)})
 
 
-@st.dialog("Add a patient", width="medium")
+@st.dialog("Add a patient", width="medium", on_dismiss=close_dialog)
 @acting(Permission.PATIENTS_WRITE)
 def add_dialog(actor: Actor) -> None:
     """Take a new patient's values and add them; problems appear beneath their fields."""
@@ -70,6 +74,7 @@ def add_dialog(actor: Actor) -> None:
             show_error(InvalidInput(rest))
         return
     st.session_state["patients_notice"] = f"{added.last_name}, {added.first_name} was added."
+    close_dialog()
     st.rerun()
 
 
@@ -86,10 +91,11 @@ def show_list(actor: Actor) -> None:
             placeholder="First or last name, or a part of it",
             width=380,
         )
-        if actor.may(Permission.PATIENTS_WRITE) and st.button(
-            "Add patient", icon=":material/person_add:", key="patients_add"
-        ):
-            add_dialog()
+        may_add = actor.may(Permission.PATIENTS_WRITE)
+        if may_add and st.button("Add patient", icon=":material/person_add:", key="patients_add"):
+            open_dialog(ADD)
+    if is_open(ADD, possible=may_add):
+        add_dialog()
     if st.session_state.get("patients_searched") != search:
         st.session_state["patients_searched"] = search
         first_page("patients")
@@ -115,6 +121,7 @@ def show_list(actor: Actor) -> None:
     if picked is not None:
         st.session_state[_CHANGES] = changes + 1
         st.session_state["patients_opened"] = picked
+        open_dialog(ONE)
         st.rerun()
 
 
@@ -146,9 +153,8 @@ def show_page(actor: Actor) -> None:
     notice = st.session_state.pop("patients_notice", None)
     if notice:
         st.toast(notice, icon=":material/check_circle:")
-    opened = st.session_state.pop("patients_opened", None)
-    if opened is not None:
-        open_patient(opened)
+    if is_open(ONE):
+        open_patient(st.session_state["patients_opened"])
     if actor.may(Permission.PATIENTS_IMPORT):
         listing, importing = st.tabs([f"Patients of {actor.institution_name}", "Import a file"])
         with listing:

@@ -7,6 +7,7 @@ import uuid
 import streamlit as st
 
 from app.actor import Actor
+from app.components.dialogs import close_dialog, is_open, open_dialog
 from app.components.empty import show_empty
 from app.components.guard import acting
 from app.components.paging import current_cursor, first_page, show_pager
@@ -15,13 +16,15 @@ from app.components.tables import show_runs
 from app.databases import central_session
 from app.permissions import Permission
 from app.services import monitoring, training
+from app.services.paging import Page
 from db.central import TrainingRun
 from fl.settings import DEFAULT_ROUNDS, MAX_ROUNDS
 
 RUNS_PER_PAGE = 20
+START, CANCEL = "training_start", "training_cancel"  # dialogs
 
 
-@st.dialog("Start a training run")
+@st.dialog("Start a training run", on_dismiss=close_dialog)
 @acting(Permission.TRAINING_CONTROL)
 def start_dialog(actor: Actor) -> None:
     """Ask for the number of rounds and start; a double click starts one Run, not two."""
@@ -45,12 +48,13 @@ def start_dialog(actor: Actor) -> None:
                 central=central, actor=actor, num_rounds=rounds, idempotency_key=f"{request}-{rounds}"
             )
         del st.session_state["training_request"]
+        close_dialog()
         first_page("training_runs")
         st.query_params.pop("run", None)
         st.rerun()
 
 
-@st.dialog("Cancel this run?")
+@st.dialog("Cancel this run?", on_dismiss=close_dialog)
 @acting(Permission.TRAINING_CONTROL)
 def cancel_dialog(actor: Actor, run_id: int) -> None:
     """Ask once more before a Run is cancelled."""
@@ -65,6 +69,7 @@ def cancel_dialog(actor: Actor, run_id: int) -> None:
         with central_session() as central:
             training.cancel_run(central=central, actor=actor, run_id=run_id)
     if confirmed or kept:
+        close_dialog()
         st.rerun()
 
 
@@ -94,6 +99,46 @@ def chosen_run(runs: list[TrainingRun]) -> int:
     return int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 10 else runs[0].id
 
 
+def show_start(*, possible: bool) -> None:
+    """Offer to start a Run; while one is at work there is nothing to start."""
+    if possible and st.button(
+        "Start round", type="primary", icon=":material/play_arrow:", key="training_start"
+    ):
+        st.session_state.pop("training_request", None)
+        open_dialog(START)
+    if is_open(START, possible=possible):
+        start_dialog()
+
+
+def show_chosen(run_id: int, *, newest_id: int, can_cancel: bool) -> None:
+    """Show which Run is drawn below, with the way back to the newest one and the cancel button."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.subheader(f"Run {run_id}", anchor=False, width="content")
+        st.space("stretch")
+        if run_id != newest_id and st.button("Show the newest run", key="training_newest"):
+            st.query_params.pop("run", None)
+            st.rerun()
+        if can_cancel and st.button("Cancel run", icon=":material/stop:", key="training_cancel"):
+            open_dialog(CANCEL)
+    if is_open(CANCEL, possible=can_cancel):
+        cancel_dialog(run_id)
+
+
+def show_others(runs: Page[TrainingRun], run_id: int, *, newest_id: int, active: bool) -> None:
+    """List the Runs to choose from."""
+    # The Run that is drawn live above would stand here with a status of some seconds ago.
+    others = [run for run in runs.items if not (active and run.id == run_id)]
+    if not others:
+        return
+    st.subheader("Earlier runs" if active else "All runs", anchor=False)
+    st.caption("Select a run to see its charts above.")
+    picked = show_runs(others, key=f"training_runs_{newest_id}_{run_id}")
+    if picked is not None and picked != run_id:
+        st.query_params["run"] = str(picked)
+        st.rerun()
+    show_pager("training_runs", next_cursor=runs.next_cursor, page_size=RUNS_PER_PAGE)
+
+
 @acting(Permission.TRAINING_READ)
 def show_page(actor: Actor) -> None:
     """Lay out the page from the newest Run down to the earlier ones."""
@@ -105,19 +150,11 @@ def show_page(actor: Actor) -> None:
     cursor = current_cursor("training_runs")
     with central_session() as central:
         federation = monitoring.federation(central=central)
-        newest = training.list_runs(central=central, actor=actor, limit=1).items
+        latest = training.list_runs(central=central, actor=actor, limit=1).items
         listed = training.list_runs(central=central, actor=actor, cursor=cursor, limit=RUNS_PER_PAGE)
-    busy = bool(newest) and is_active(newest[0].status)
     in_control = actor.may(Permission.TRAINING_CONTROL)
-
-    if (
-        in_control
-        and not busy
-        and st.button("Start round", type="primary", icon=":material/play_arrow:", key="training_start")
-    ):
-        st.session_state.pop("training_request", None)
-        start_dialog()
-    if not newest:
+    show_start(possible=in_control and not (latest and is_active(latest[0].status)))
+    if not latest:
         show_empty(
             "No model exists yet",
             "Press **Start round** to train the first one. It takes about a minute."
@@ -128,32 +165,15 @@ def show_page(actor: Actor) -> None:
         watch_for_news(None)
         return
 
-    run_id = chosen_run(newest)
-    active = next((is_active(run.status) for run in [*newest, *listed.items] if run.id == run_id), False)
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.subheader(f"Run {run_id}", anchor=False, width="content")
-        st.space("stretch")
-        if run_id != newest[0].id and st.button("Show the newest run", key="training_newest"):
-            st.query_params.pop("run", None)
-            st.rerun()
-        if in_control and active and st.button("Cancel run", icon=":material/stop:", key="training_cancel"):
-            cancel_dialog(run_id)
+    newest = latest[0]
+    run_id = chosen_run(latest)
+    active = any(run.id == run_id and is_active(run.status) for run in [newest, *listed.items])
+    show_chosen(run_id, newest_id=newest.id, can_cancel=in_control and active)
     names = {site.code: site.name for site in federation.sites}
     st.fragment(draw_run, run_every=1 if active else None)(run_id, active, names)
     if not active:
-        watch_for_news(newest[0].id)
-
-    # The Run that is drawn live above would stand here with a status of some seconds ago.
-    others = [run for run in listed.items if not (active and run.id == run_id)]
-    if not others:
-        return
-    st.subheader("Earlier runs" if active else "All runs", anchor=False)
-    st.caption("Select a run to see its charts above.")
-    picked = show_runs(others, key=f"training_runs_{newest[0].id}_{run_id}")
-    if picked is not None and picked != run_id:
-        st.query_params["run"] = str(picked)
-        st.rerun()
-    show_pager("training_runs", next_cursor=listed.next_cursor, page_size=RUNS_PER_PAGE)
+        watch_for_news(newest.id)
+    show_others(listed, run_id, newest_id=newest.id, active=active)
 
 
 show_page()
