@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session, defer
 from app.actor import Actor
 from app.errors import Conflict, NoModelYet, NotFound
 from app.permissions import Permission
+from app.services.metrics import finite
 from app.services.paging import Page, check_limit, integer_cursor, page_of
 from db.central import ModelVersion, VersionStatus
 from fl.features import Preprocessing
@@ -91,9 +92,9 @@ def model_status(*, central: Session, actor: Actor) -> ModelStatus:
         run_id=row.run_id,
         training_round=row.training_round,
         num_examples=row.num_examples,
-        r2=row.r2,
-        rmse=row.rmse,
-        mae=row.mae,
+        r2=finite(row.r2),
+        rmse=finite(row.rmse),
+        mae=finite(row.mae),
     )
 
 
@@ -103,7 +104,15 @@ def model_metrics(*, central: Session, actor: Actor) -> ModelMetrics:
     row = _champion_row(central)
     if row is None:
         raise NoModelYet
-    return ModelMetrics(row.version, row.r2, row.mse, row.rmse, row.mae, row.num_examples, row.metrics)
+    return ModelMetrics(
+        row.version,
+        finite(row.r2),
+        finite(row.mse),
+        finite(row.rmse),
+        finite(row.mae),
+        row.num_examples,
+        row.metrics,
+    )
 
 
 def list_versions(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
@@ -13,6 +12,7 @@ from sqlalchemy.orm import Session
 from app.actor import Actor
 from app.errors import NotFound
 from app.permissions import Permission
+from app.services.metrics import finite
 from app.services.paging import LARGEST_ID
 from db.central import (
     FederationStatus,
@@ -225,11 +225,6 @@ def stage_of(run: TrainingRun) -> str:
         RunStatus.TRAINING: f"Round {max(run.current_round, 1)} of {run.num_rounds}",
         RunStatus.EVALUATING: "Evaluating the new model",
     }[RunStatus(run.status)]
-
-
-def finite(value: float | None) -> float | None:
-    """Return `value`, or None for what no chart and no JSON can hold."""
-    return value if value is not None and math.isfinite(value) else None
 
 
 def _rounds(count: int) -> str:

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from sqlalchemy import select
 
 from app.settings import get_settings
@@ -384,6 +386,49 @@ def test_a_mistake_of_ours_is_500_without_its_text(
     assert "went wrong on our side" in answer.json()["detail"]
     assert name not in answer.text
     assert name not in caplog.text
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+FIELDS = st.sampled_from(
+    [*VALUES, "patient_id", "num_rounds", "strategy", "idempotency_key", "email", "password"]
+)
+BODIES = (
+    st.dictionaries(FIELDS, JSON).map(lambda change: {**VALUES, **change})
+    | JSON
+    | st.dictionaries(FIELDS, JSON)
+)
+QUERIES = st.dictionaries(st.sampled_from(["search", "cursor", "limit", "other"]), st.text(max_size=120))
+RELAXED = settings(deadline=None, database=None, max_examples=60, suppress_health_check=list(HealthCheck))
+
+
+def test_nothing_that_is_sent_makes_the_api_fail(
+    api: TestClient, token_of: TokenOf, add_model: Callable[..., Any]
+) -> None:
+    add_model()
+    headers = {
+        person: {**token_of(person), "Content-Type": "application/json"} for person in ("nurse", "admin")
+    }
+
+    @RELAXED
+    @given(st.sampled_from(["/predictions", "/training/runs", "/auth/login"]), BODIES)
+    def send_body(path: str, body: Any) -> None:
+        person = "admin" if path == "/training/runs" else "nurse"
+        answer = api.post(path, headers=headers[person], content=json.dumps(body))
+        assert answer.status_code < 500, (path, body, answer.text)
+        assert answer.is_success or answer.json()["detail"]
+
+    @RELAXED
+    @given(st.sampled_from(["/patients", "/predictions/history"]), QUERIES)
+    def send_query(path: str, query: dict[str, str]) -> None:
+        answer = api.get(path, headers=headers["nurse"], params=query)
+        assert answer.status_code < 500, (path, query, answer.text)
+
+    send_body()
+    send_query()
 
 
 def test_the_openapi_description_is_served_with_the_ranges_of_the_feature_table(api: TestClient) -> None:
