@@ -54,7 +54,7 @@ class WebProcess:
             log_file=self._log,
             cwd=PROJECT_ROOT,
         )
-        self._register.add(self._child.pid)
+        self._register.add("web", self._child.pid)
 
     @property
     def running(self) -> bool:
