@@ -90,8 +90,12 @@ def _run(options: LaunchOptions) -> None:
 def _keep_running(server: EmbeddedPostgres, web: WebProcess, urls: DatabaseUrls) -> None:
     """Start again whatever dies; ends only by `StopAsked`."""
     postgres_pause, web_pause = Pause(), Pause()
+    had_terminal = _has_terminal()
     while True:
         time.sleep(LOOK_EVERY)
+        # Where make is the first process of a terminal, the hang-up signal goes to it alone.
+        if had_terminal and not _has_terminal():
+            raise StopAsked
         if server.pid is None:
             postgres_pause.wait("PostgreSQL has ended; starting it again.")
             try:
@@ -108,6 +112,10 @@ def _keep_running(server: EmbeddedPostgres, web: WebProcess, urls: DatabaseUrls)
             web_pause.wait("The web application has ended; starting it again.")
             web.stop()
             web.start(urls)
+
+
+def _has_terminal() -> bool:
+    return os.isatty(0)
 
 
 class Pause:

@@ -1,0 +1,78 @@
+# One word for everything that is done with this project; `make` alone lists the words.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# Another environment that happens to be active must not decide what is used here.
+unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH CONDA_PREFIX
+
+PYTHON ?= python3
+UV_VERSION := 0.12.24
+BIN := .venv/bin
+READY := .venv/.complete
+WORKERS := $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); echo $$((n < 2 ? 2 : n > 4 ? 4 : n)))
+# -v takes back the -q of pyproject.toml: a run of the whole suite says which files it is in.
+PYTEST := $(BIN)/python -m pytest -v
+
+.PHONY: help run test lint bench-rounds bench-accuracy lock clean
+
+help: ## list these words
+	@echo "make run  starts the demonstration; PORT=8600, DATA=patients.csv, FLOWER_RUNTIME=stock are options"
+	@echo
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{ printf "  %-16s %s\n", $$1, $$2 }'
+
+run: $(READY) ## start Fedcost on http://127.0.0.1:8501, with invented hospitals; Ctrl-C stops it
+	@exec $(BIN)/python -m app.launch
+
+test: $(READY) ## all tests: unit and integration, then federation, then browser
+	@$(call suite,unit and integration,tests/unit tests/integration -n $(WORKERS) --dist worksteal)
+	@$(call suite,federation,tests/federation)
+	@$(call suite,browser,tests/browser)
+
+lint: $(READY) ## style, format and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+bench-rounds: $(READY) ## seconds a Round, ours and unmodified Flower
+	@exec $(BIN)/python -m bench.rounds
+
+bench-accuracy: $(READY) ## R2 of the federation beside central training and least squares
+	@exec $(BIN)/python -m bench.accuracy
+
+lock: $(READY) ## write constraints.txt from requirements.txt and requirements-dev.txt
+	@sed '/^-[cr] /d' requirements.txt requirements-dev.txt \
+	  | $(BIN)/uv pip compile - --python $(BIN)/python --universal --python-version 3.11 \
+	      --no-header --no-annotate --quiet --output-file .venv/constraints.txt > /dev/null
+	@{ echo "# Everything that requirements.txt and requirements-dev.txt resolve to, on every platform; written by 'make lock'."; \
+	   cat .venv/constraints.txt; } > constraints.txt
+	@rm .venv/constraints.txt
+	@echo "constraints.txt has $$(grep -c == constraints.txt) packages."
+
+clean: ## delete the demonstration's data, logs, caches and test artifacts; the .venv stays
+	@if [ -e $(READY) ]; then $(BIN)/python -m app.launch --erase; else rm -rf .data; fi
+	@rm -rf artifacts .pytest_cache .mypy_cache .ruff_cache .hypothesis *.fab
+	@find . -name .venv -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The environment: exact pins, made anew when they change. Compiled bytecode halves the start of TensorFlow.
+$(READY): requirements.txt requirements-dev.txt constraints.txt
+	@command -v $(PYTHON) > /dev/null || { echo "Fedcost needs Python 3.11 or newer, and there is no $(PYTHON) here." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Fedcost needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1)." \
+	       "If a newer one is installed, name it: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2> /dev/null || { \
+	  echo "$(PYTHON) comes without its venv module. On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@echo "Making the environment in .venv; the first time this downloads about 900 MB."
+	@rm -rf .venv
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@$(BIN)/uv pip install --python $(BIN)/python --compile-bytecode -r requirements-dev.txt 2>&1 \
+	  | { grep --line-buffered -v '^ [+~-] ' || true; }
+	@touch $(READY)
+
+# $(call suite,name,arguments of pytest): run a suite and say how long it took.
+define suite
+echo; echo "--- $(1)"; SECONDS=0; $(PYTEST) $(2); echo "--- $(1): $$SECONDS s"
+endef
