@@ -138,8 +138,15 @@ class Consortium:
             time.sleep(0.1)
         raise TimeoutError(f"the federation was not up after {timeout:g} s; see {self.data_dir}/logs")
 
-    def request_run(self, *, num_rounds: int = 3, seed: int = 7, settings: RunSettings | None = None) -> int:
-        """Insert a queued Run as the service does; return its id."""
+    def request_run(
+        self,
+        *,
+        num_rounds: int = 3,
+        seed: int = 7,
+        settings: RunSettings | None = None,
+        status: RunStatus = RunStatus.QUEUED,
+    ) -> int:
+        """Insert a Run as the service does; return its id."""
         with self.central() as session:
             run = TrainingRun(
                 idempotency_key=str(uuid.uuid4()),
@@ -147,6 +154,7 @@ class Consortium:
                 strategy="fedavg",
                 settings=(settings or RunSettings()).to_json(),
                 seed=seed,
+                status=status,
             )
             session.add(run)
             session.flush()

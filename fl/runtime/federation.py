@@ -141,6 +141,18 @@ class Federation:
         self.sites = {}
         self.register.clear()
 
+    def serverapp_runs(self) -> bool:
+        """Tell whether a ServerApp process lives below SuperLink; Flower itself notices its death after a minute."""
+        assert self._superlink is not None
+        with contextlib.suppress(psutil.Error):
+            for process in psutil.Process(self._superlink.pid).children(recursive=True):
+                with contextlib.suppress(psutil.Error):
+                    if process.status() != psutil.STATUS_ZOMBIE and "flwr-serverapp" in " ".join(
+                        process.cmdline()
+                    ):
+                        return True
+        return False
+
     def forget_node(self, node_id: int) -> None:
         """Tell SuperLink that a SuperNode is gone, so that nobody waits for its answer."""
         if self.control is not None:

@@ -19,6 +19,7 @@ from fl.runtime.flower_private import Bundle
 log = logging.getLogger(__name__)
 CANCEL_GRACE_SECONDS = 3.0  # the ServerApp ends by itself within this; then SuperLink stops it
 SILENT_GRACE_SECONDS = 2.0  # Flower's run is over, and the Run's last commit may still be on its way
+LAUNCH_SECONDS = 20.0  # from the request to a running ServerApp, on a busy machine
 LONGEST_START_SECONDS = 120.0
 LOOK_SECONDS = 0.5
 
@@ -43,8 +44,10 @@ class CurrentRun:
 
     run_id: int
     flwr_run_id: str
+    submitted_at: float
+    serverapp_seen: bool = False
     cancel_seen_at: float | None = None
-    over_since: float | None = None
+    over_since: float | None = None  # Flower or the Run itself says that it is over
     look_again_at: float = 0.0
 
 
@@ -103,7 +106,7 @@ class RunQueue:
             session.execute(
                 update(TrainingRun).where(TrainingRun.id == run_id).values(flwr_run_id=flwr_run_id)
             )
-        self._current = CurrentRun(run_id, flwr_run_id)
+        self._current = CurrentRun(run_id, flwr_run_id, submitted_at=time.monotonic())
 
     def _watch(self, current: CurrentRun, federation: Federation) -> None:
         now = time.monotonic()
@@ -118,6 +121,9 @@ class RunQueue:
             ).one()
         assert federation.control is not None
         flower_over = federation.control.run_ended(current.flwr_run_id)
+        serverapp_runs = federation.serverapp_runs()
+        current.serverapp_seen = current.serverapp_seen or serverapp_runs
+        launched = current.serverapp_seen or now - current.submitted_at > LAUNCH_SECONDS
         if status in ENDED_STATUSES:
             if not flower_over:
                 # The Run is recorded as ended; whatever Flower still does for it is stopped, and the next may start.
@@ -126,11 +132,10 @@ class RunQueue:
                     return
                 federation.control.stop_run(current.flwr_run_id)
             self._current = None
-        elif flower_over:
+        elif flower_over or (launched and not serverapp_runs):
             current.over_since = current.over_since or now
             if now - current.over_since >= SILENT_GRACE_SECONDS:
                 self._end(current.run_id, SERVERAPP_DIED)
-                self._current = None
         elif cancel_requested_at is not None:
             current.cancel_seen_at = current.cancel_seen_at or now
             if now - current.cancel_seen_at >= CANCEL_GRACE_SECONDS:

@@ -68,10 +68,10 @@ class Supervisor:
     def _lead(self, lock_connection: Connection) -> None:
         log.info("leading")
         environment = self._environment
-        register = ChildRegister(environment.data_dir / "run" / "federation-children.json")
-        register.end_leftovers()
         queue = RunQueue(self._sessions, build_bundle(PROJECT_ROOT))
         queue.end_abandoned()
+        register = ChildRegister(environment.data_dir / "run" / "federation-children.json")
+        register.end_leftovers()
         federation = Federation(environment, register)
         try:
             federation.start()
