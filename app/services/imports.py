@@ -92,7 +92,7 @@ def check_file(content: bytes) -> ImportCheck:
     lines = _records(text, delimiter, check.problems)
     first = next(lines, None)
     if first is None:
-        return check
+        return check if check.problems else _refused("The file is empty.")
     header_row, header = first
     columns = _columns(header_row, header, check)
     if columns is None:
