@@ -115,7 +115,7 @@ def test_line_numbers_are_the_files_own_when_a_cell_spans_lines() -> None:
     [
         (b"", "The file is empty."),
         (b" \n \n", "The file is empty."),
-        (b",,\n;", "The file is empty."),
+        (b",,\n,", "The file is empty."),
         (HEADER.encode(), "The file has a header but no patients."),
         (b"\xff\xfea\x00g\x00e\x00", "not text in UTF-8"),
         (HEADER.encode() + b"\nZo\xeb,", "not text in UTF-8"),
