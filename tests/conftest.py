@@ -63,15 +63,28 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedd
 def _open_folder(base: Path) -> Path:
     """Return a folder, the same for the same `base`, that the user of a server started by root may enter.
 
-    pytest's own folder is closed to all others. Each test makes databases of a thousand files in all, so
-    memory serves where there is enough of it.
+    pytest's own folder is closed to all others.
     """
     name = hashlib.sha256(str(base).encode()).hexdigest()[:12]
-    memory = Path("/dev/shm")
-    roomy = memory.is_dir() and shutil.disk_usage(memory).free > MEMORY_WANTED
-    folder = (memory if roomy else Path(tempfile.gettempdir())) / f"fedcost-tests-{name}"
+    folder = _quick_folder() / f"fedcost-tests-{name}"
     folder.mkdir(mode=0o755, exist_ok=True)
     return folder
+
+
+def _quick_folder() -> Path:
+    """Return where files are made fast: a database has three hundred of them, so memory serves if there is enough."""
+    memory = Path("/dev/shm")
+    roomy = memory.is_dir() and shutil.disk_usage(memory).free > MEMORY_WANTED
+    return memory if roomy else Path(tempfile.gettempdir())
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A fresh folder that every user may enter, for a test that starts a server of its own."""
+    folder = Path(tempfile.mkdtemp(prefix="fedcost-test-", dir=_quick_folder()))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
 
 
 @contextmanager
