@@ -164,7 +164,8 @@ def _begin(central: Session, file: DemoFile | None) -> None:
     if file is None:
         details = {"description": f"{PATIENTS_PER_HOSPITAL} generated patients in each hospital"}
     else:
-        details = {"description": f"{len(file.rows):,} patients of {file.name}", "sha256": file.sha256}
+        count = f"{len(file.rows):,} patient{'s' if len(file.rows) != 1 else ''}"
+        details = {"description": f"{count} of {file.name}", "sha256": file.sha256}
     audit.record(central=central, actor=None, action=BEGUN, details=details)
     central.commit()
 
