@@ -9,6 +9,7 @@ from dataclasses import asdict
 from importlib.metadata import version as library_version
 from typing import Any
 
+import httpx
 from flwr.app import Context, MessageType
 from flwr.serverapp import Grid, ServerApp
 from sqlalchemy.exc import SQLAlchemyError
@@ -45,9 +46,9 @@ def main(grid: Grid, context: Context) -> None:
     except RunFailed as failure:
         recorder.fail(str(failure))
         raise
-    except SQLAlchemyError:
-        # The central database is away, so this cannot be recorded here: the supervisor ends the Run.
-        log.exception("the central database failed during the Run")
+    except (SQLAlchemyError, httpx.HTTPError):
+        # The central database or SuperLink is away. The supervisor knows which, and ends the Run with that reason.
+        log.exception("the central database or SuperLink failed during the Run")
         raise
     except Exception:
         log.exception("the Run ended by a mistake of the program")
