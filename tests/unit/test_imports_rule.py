@@ -1,0 +1,148 @@
+"""Imports go one way; read from the syntax trees, so an import inside a function counts too."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent.parent
+OURS = ("api", "app", "db", "fl", "pages")
+
+# The features and a Run's settings are data that forms and schemas follow from; models are what services return.
+SHOWN = ("fl.features", "fl.settings", "db.central", "db.site")
+
+# Part of the project -> what of ours it may import. The longest name that fits a module counts.
+MAY_IMPORT: dict[str, tuple[str, ...]] = {
+    "db": ("db",),
+    "fl": ("fl", "db"),
+    "api": ("api", "app.services", "app.auth", *SHOWN),
+    "pages": ("app.services", "app.auth", "app.components", *SHOWN),
+    "app.components": ("app.services", "app.auth", "app.components", *SHOWN),
+    "app.services": ("app.services", "db", "fl.features", "fl.model", "fl.settings"),
+    "app.auth": ("app.services", "app.auth", "db"),
+    "app.main": ("api", "app.auth", "app.components", "app.headers", "app.federation_child"),
+    "app.ui": ("app.auth", "app.components"),
+    "app": ("db", "fl.features"),
+    # The launcher and what only it uses.
+    "app.launch": (
+        "app.launch_options",
+        "app.data_folder",
+        "app.demo",
+        "app.demo_people",
+        "app.web_process",
+        "db",
+    ),
+    "app.web_process": ("app.launch_options", "app.data_folder", "db", "fl.runtime.children"),
+    "app.data_folder": ("app.launch_options", "db"),
+    "app.demo": ("app.demo_people", "app.services", "app.auth.passwords", "db"),
+}
+# What everything under app, api and pages may use.
+COMMON = (
+    "app.actor",
+    "app.databases",
+    "app.errors",
+    "app.log_privacy",
+    "app.permissions",
+    "app.settings",
+    "app.version",
+)
+
+# Library -> the only parts that may import it.
+ONLY_IN: dict[str, tuple[str, ...]] = {
+    "streamlit": ("app.ui", "app.main", "app.auth", "app.components", "pages"),
+    "streamlit_authenticator": ("app.auth",),
+    "flwr": (
+        "fl.client_app",
+        "fl.server_app",
+        "fl.strategy",
+        "fl.exchange",
+        "fl.messages",
+        "fl.roster",
+        "fl.runtime",
+    ),
+    "keras": ("fl.training",),
+    "tensorflow": ("fl.training",),
+    "fastapi": ("api",),
+}
+# Pages and routes parse, call one service and show the result.
+NEVER_IN_PAGES = ("sqlalchemy", "psycopg2", "numpy", "db.engines")
+
+
+def _modules() -> dict[str, Path]:
+    modules = {}
+    for folder in OURS:
+        for path in sorted((PROJECT_ROOT / folder).rglob("*.py")):
+            parts = path.relative_to(PROJECT_ROOT).with_suffix("").parts
+            modules[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return modules
+
+
+MODULES = _modules()
+
+
+def _imports(path: Path) -> Iterator[str]:
+    """Yield every imported module; `from app.services import models` is app.services.models."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import"
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                yield whole if whole in MODULES else str(node.module)
+
+
+def _within(module: str, parts: tuple[str, ...]) -> bool:
+    return any(module == part or module.startswith(f"{part}.") for part in parts)
+
+
+def _allowed(module: str) -> tuple[str, ...]:
+    part = max((part for part in MAY_IMPORT if _within(module, (part,))), key=len)
+    common = COMMON if module.split(".")[0] in ("app", "api", "pages") else ()
+    return (*MAY_IMPORT[part], *common, module)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_imports_only_what_its_place_allows(module: str) -> None:
+    for imported in set(_imports(MODULES[module])):
+        if imported.split(".")[0] in OURS and imported not in OURS:
+            assert _within(imported, _allowed(module)), f"{module} must not import {imported}"
+
+
+@pytest.mark.parametrize("library", ONLY_IN)
+def test_a_library_stays_where_it_belongs(library: str) -> None:
+    users = [
+        module
+        for module, path in MODULES.items()
+        if any(_within(imported, (library,)) for imported in _imports(path))
+    ]
+    assert users, f"nothing imports {library}: is the rule out of date?"
+    assert [module for module in users if not _within(module, ONLY_IN[library])] == []
+
+
+def test_pages_neither_query_nor_compute() -> None:
+    for module, path in MODULES.items():
+        if module.startswith("pages"):
+            assert [name for name in _imports(path) if _within(name, NEVER_IN_PAGES)] == [], module
+
+
+def test_nothing_imports_a_page_and_the_bundle_holds_no_application() -> None:
+    for module, path in MODULES.items():
+        imported = set(_imports(path))
+        assert not [name for name in imported if _within(name, ("pages", "tests"))], module
+        if module.split(".")[0] in ("fl", "db"):
+            assert not [name for name in imported if _within(name, ("app", "api"))], module
+
+
+def test_no_module_of_app_hides_a_package() -> None:
+    """`streamlit run app/main.py` puts app/ first on the path."""
+    assert not {"app.db", "app.fl", "app.api", "app.pages"} & set(MODULES)
+
+
+def test_no_module_is_too_long_or_named_for_nothing() -> None:
+    for module, path in MODULES.items():
+        assert len(path.read_text().splitlines()) <= 400, f"{module} is two modules"
+        assert not {"utils", "helpers", "manager", "common", "misc"} & set(module.split(".")), module
