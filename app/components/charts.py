@@ -90,8 +90,8 @@ def metric_figure(
     lines: Sequence[Line],
     points: Mapping[str, Sequence[Point]],
     shown: Collection[str],
-    num_rounds: int,
-    run_id: int,
+    rounds: tuple[int, int],
+    live: bool,
 ) -> go.Figure:
     """Draw one metric over the Rounds of a Run.
 
@@ -101,12 +101,16 @@ def metric_figure(
         Line code -> its points in the order of the Rounds; a Round without the value is a gap.
     shown
         Codes of the lines that the reader wants to see.
-    num_rounds
-        Planned Rounds: the axis has its full length from the start, so that nothing jumps.
+    rounds
+        First and last Round of the axis. It has its full length from the start, so that nothing jumps.
+    live
+        Whether the chart is about to be drawn anew. Streamlit then makes a new one, which forgets what was zoomed
+        with the mouse, so the mouse does not zoom.
     """
     figure = go.Figure()
+    first, last = rounds
     for line in reversed(lines):  # drawn last, the line of all lies on top
-        series = points.get(line.code, ())
+        series = [point for point in points.get(line.code, ()) if first <= point.round_number <= last]
         if line.code not in shown or not series:
             continue
         figure.add_trace(
@@ -132,19 +136,18 @@ def metric_figure(
                 ),
             )
         )
-    few = num_rounds <= 10
+    few = last - first < 10
     figure.update_layout(
         height=290,
         margin={"l": 4, "r": 8, "t": 8, "b": 4},
         showlegend=False,
-        uirevision=f"run-{run_id}",
         hovermode="closest",
         hoverlabel={"namelength": -1},
         # A finger that scrolls the page over a chart must not draw a zoom box.
-        dragmode=False if is_telephone() else "zoom",
+        dragmode=False if live or is_telephone() else "zoom",
         xaxis={
             "title": {"text": "Round", "standoff": 6},
-            "range": [0.5, max(num_rounds, 2) + 0.5],
+            "range": [first - 0.5, max(last, first + 1) + 0.5],
             "tickmode": "linear" if few else "auto",
             "dtick": 1 if few else None,
             "tickformat": "d",

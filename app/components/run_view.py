@@ -16,6 +16,7 @@ from app.components.stepper import show_steps, steps_of
 from app.services.monitoring import RoundPoint, RunProgress
 from db.central import ENDED_STATUSES, RunStatus
 
+FEWEST_ROUNDS_TO_CHOOSE = 5
 CHART_CONFIG = {
     "displaylogo": False,
     "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d"],
@@ -148,6 +149,7 @@ def _show_charts(progress: RunProgress, names: Mapping[str, str]) -> None:
         label_visibility="collapsed",
         wrap=True,
     )
+    rounds = _rounds_shown(progress)
     points: dict[str, list[charts.Point]] = {site.code: list(site.points) for site in progress.sites}
     points[charts.ALL] = list(evaluated_rounds(progress))
     for metric, column in zip(charts.METRICS, st.columns(len(charts.METRICS), gap="medium"), strict=True):
@@ -159,13 +161,21 @@ def _show_charts(progress: RunProgress, names: Mapping[str, str]) -> None:
                     lines=lines,
                     points=points,
                     shown=shown,
-                    num_rounds=progress.run.num_rounds,
-                    run_id=progress.run.id,
+                    rounds=rounds,
+                    live=is_active(progress.run.status),
                 ),
                 key=f"training_{metric.field}",
                 config=CHART_CONFIG,
                 alt=_chart_in_words(metric, progress),
             )
+
+
+def _rounds_shown(progress: RunProgress) -> tuple[int, int]:
+    """Let the reader look closer at some Rounds of a long Run; unlike a zoom, it survives every redraw."""
+    last = progress.run.num_rounds
+    if last < FEWEST_ROUNDS_TO_CHOOSE:
+        return 1, last
+    return st.slider("Rounds shown", 1, last, (1, last), key=f"training_rounds_{progress.run.id}", width=420)
 
 
 def _chart_in_words(metric: charts.ChartMetric, progress: RunProgress) -> str:

@@ -1,0 +1,123 @@
+"""What a person does in the browser: sign in, look, and keep a picture of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from playwright.sync_api import Browser, Page, expect
+
+from app.settings import DEMO_PASSWORD
+from tests.browser.conftest import ARTIFACTS, Product
+
+WIDE, NARROW = 1280, 390  # pixels: a small laptop, a telephone
+ZONE = "America/New_York"
+TELEPHONE = "Mozilla/5.0 (Linux; Android 15) AppleWebKit/537.36 Chrome/140.0 Mobile Safari/537.36"
+
+# What stands in each chart: line name -> its y values.
+_CHARTS = """() => [...document.querySelectorAll('.js-plotly-plot')].map(
+  chart => Object.fromEntries((chart.data || []).map(line => [line.name, [...line.y]])))"""
+_AXIS = """() => document.querySelector('.js-plotly-plot')._fullLayout.xaxis.range"""
+_HEIGHT = """() => Math.max(...[...document.querySelectorAll(
+  '[data-testid=stMainBlockContainer],[role=dialog]')].map(part => part.scrollHeight))"""
+
+
+@contextmanager
+def browsing(
+    browser: Browser, product: Product, *, width: int = WIDE, scheme: str = "light", state: Any = None
+) -> Iterator[Page]:
+    """Open a browser window of its own, with nobody's cookies unless `state` brings some."""
+    context = browser.new_context(
+        viewport={"width": width, "height": 900},
+        color_scheme=scheme,  # type: ignore[arg-type]
+        timezone_id=ZONE,
+        base_url=product.address,
+        storage_state=state,
+        user_agent=TELEPHONE if width == NARROW else None,
+    )
+    try:
+        yield context.new_page()
+    finally:
+        context.close()
+
+
+def sign_in(page: Page, email: str) -> None:
+    """Sign in through the form and wait for the first page."""
+    page.goto("/")
+    page.get_by_label("E-mail").fill(email)
+    page.get_by_label("Password", exact=True).fill(DEMO_PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("button", name="Sign out")).to_be_attached(timeout=20_000)
+    # The browser gets its cookie a moment after the page.
+    page.wait_for_timeout(500)
+
+
+def go_to(page: Page, title: str) -> None:
+    """Open a page from the menu."""
+    page.get_by_test_id("stSidebarNav").get_by_text(title, exact=True).click()
+    expect(page.get_by_role("heading", name=title, exact=True)).to_be_visible()
+
+
+def menu(page: Page) -> list[str]:
+    """Return what the menu lists."""
+    # The icon is a word of an icon font, on a line of its own before the title.
+    return [text.split("\n")[-1] for text in page.get_by_test_id("stSidebarNavLink").all_inner_texts()]
+
+
+def charts(page: Page) -> list[dict[str, list[float]]]:
+    """Return what the charts draw: for each chart, line name -> y values."""
+    drawn: list[dict[str, list[float]]] = page.evaluate(_CHARTS)
+    return drawn
+
+
+def rounds_drawn(page: Page) -> tuple[float, float]:
+    """Return where the axis of the first chart begins and ends, in Rounds."""
+    first, last = page.evaluate(_AXIS)
+    return first, last
+
+
+def rows_of_table(page: Page) -> list[list[str]]:
+    """Return the cells of the first interactive table, from the rows that it draws."""
+    table = page.get_by_test_id("stDataFrame").first
+    expect(table.locator("[role=gridcell]").first).to_be_attached()
+    rows: list[list[str]] = table.evaluate(
+        """table => [...table.querySelectorAll('tbody [role=row]')].map(
+             row => [...row.querySelectorAll('[role=gridcell]')].map(cell => cell.textContent))"""
+    )
+    return rows
+
+
+def picture(page: Page, name: str) -> None:
+    """Keep a picture of the whole page."""
+    size = page.viewport_size
+    assert size is not None
+    page.wait_for_timeout(400)
+    height = min(max(900, int(page.evaluate(_HEIGHT)) + 80), 4000)
+    page.set_viewport_size({"width": size["width"], "height": height})
+    page.wait_for_timeout(700)
+    ARTIFACTS.mkdir(exist_ok=True)
+    page.screenshot(path=ARTIFACTS / f"{name}.png")
+    page.set_viewport_size(size)
+
+
+def pictures(browser: Browser, product: Product, page: Page, path: str, name: str) -> None:
+    """Keep pictures of a page as its reader sees it on a laptop and a telephone, light and dark."""
+    state = page.context.storage_state()
+    for width in (WIDE, NARROW):
+        for scheme in ("light", "dark"):
+            with browsing(browser, product, width=width, scheme=scheme, state=state) as other:
+                other.goto(path)
+                expect(other.get_by_test_id("stMain").get_by_role("heading", level=1)).to_be_visible(
+                    timeout=20_000
+                )
+                other.wait_for_timeout(1200)
+                picture(other, f"{name}_{width}_{scheme}")
+
+
+def usd(text: str) -> int:
+    """Read an amount such as `$13,270`."""
+    found = re.search(r"\$([\d,]+)", text)
+    assert found is not None, text
+    return int(found.group(1).replace(",", ""))
