@@ -15,7 +15,6 @@ from sqlalchemy import func, insert, select
 from sqlalchemy.orm import Session
 
 from app.demo_people import ADDRESS, CONSORTIUM_STAFF, HOSPITAL_STAFF, HOSPITALS, invent_names
-from app.errors import FedcostError
 from app.services import audit
 from app.services.imports import PatientRow, RowProblem, check_file
 from app.services.patients import column_values
@@ -34,7 +33,7 @@ BEGUN, DONE = "demo_data_begun", "demo_data_loaded"
 PATIENT_IDS = uuid.UUID("5f0c1f0a-8b52-4d7e-9a3e-6d1f2c4b7a90")
 
 
-class BadDemoFile(FedcostError):
+class BadDemoFile(Exception):
     """The file named by DATA cannot be used; `problems` says why, row by row."""
 
     def __init__(self, path: Path, problems: Sequence[RowProblem]) -> None:
@@ -44,7 +43,7 @@ class BadDemoFile(FedcostError):
         super().__init__("\n".join([f"{path} has {count}; nothing was imported.", *lines]))
 
 
-class OtherDataLoaded(FedcostError):
+class OtherDataLoaded(Exception):
     """The data folder already holds other patients, and two data sets are never mixed."""
 
 

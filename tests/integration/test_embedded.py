@@ -232,22 +232,22 @@ def test_an_ordinary_user_runs_it_too(open_folder: Path) -> None:
         import os, sys
         from pathlib import Path
         import psycopg2, sqlalchemy.dialects.postgresql.psycopg2
+        import db.embedded
         import db.embedded_files
-        from db.embedded import EmbeddedPostgres
 
         data, programs = Path(sys.argv[1]), sys.argv[2]
         if os.geteuid() == 0:
-            db.embedded_files.installed_version()  # loads modules that are out of reach afterwards
             user = db.embedded_files._unprivileged_user(data / "cluster")
             os.chown(data, user.pw_uid, user.pw_gid)
+            # That user may be unable to read this environment; root's copy of the programs serves.
+            version = db.embedded.installed_version()
+            db.embedded.installed_version = lambda: version
+            db.embedded.postgres_programs = lambda layout: Path(programs)
             os.setgroups([])
             os.setgid(user.pw_gid)
             os.setuid(user.pw_uid)
-            if programs:
-                import db.embedded
-                db.embedded.postgres_programs = lambda layout: Path(programs)
         assert os.geteuid() != 0
-        server = EmbeddedPostgres(data)
+        server = db.embedded.EmbeddedPostgres(data)
         server.start()
         url = server.url().replace("+psycopg2", "")
         print(psycopg2.connect(url).server_version, (data / "postgres").stat().st_mode & 0o777)
@@ -255,7 +255,6 @@ def test_an_ordinary_user_runs_it_too(open_folder: Path) -> None:
         assert server.pid is None
         """
     )
-    # The programs may lie where that user may not read them; root's copy of them serves.
     readable = EmbeddedPostgres(open_folder / "copy")
     data = open_folder / "data"
     data.mkdir()
