@@ -59,5 +59,6 @@ def _show_federation(actor: Actor) -> None:
         if federation.state == "down":
             st.caption("A training that you start waits until it is up again.")
         for site in federation.sites:
-            mark, state = _SITE.get(site.state, _SITE["down"])
+            waiting = federation.state == "starting" and site.state != "connected"
+            mark, state = _SITE.get("starting" if waiting else site.state, _SITE["down"])
             st.caption(f"{mark} {plain(site.name)}{state}")

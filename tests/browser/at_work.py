@@ -102,18 +102,18 @@ def picture(page: Page, name: str) -> None:
     page.set_viewport_size(size)
 
 
-def pictures(browser: Browser, product: Product, page: Page, path: str, name: str) -> None:
-    """Keep pictures of a page as its reader sees it on a laptop and a telephone, light and dark."""
+def pictures(browser: Browser, product: Product, page: Page, pages: dict[str, str]) -> None:
+    """Keep pictures of pages (path -> name) as their reader sees them on a laptop and a telephone, light and dark."""
     state = page.context.storage_state()
     for width in (WIDE, NARROW):
         for scheme in ("light", "dark"):
             with browsing(browser, product, width=width, scheme=scheme, state=state) as other:
-                other.goto(path)
-                expect(other.get_by_test_id("stMain").get_by_role("heading", level=1)).to_be_visible(
-                    timeout=20_000
-                )
-                other.wait_for_timeout(1200)
-                picture(other, f"{name}_{width}_{scheme}")
+                for path, name in pages.items():
+                    other.goto(path)
+                    heading = other.get_by_test_id("stMain").get_by_role("heading", level=1)
+                    expect(heading).to_be_visible(timeout=20_000)
+                    other.wait_for_timeout(1000)
+                    picture(other, f"{name}_{width}_{scheme}")
 
 
 def usd(text: str) -> int:

@@ -62,10 +62,10 @@ def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
         finally:
             launcher.terminate()
             launcher.wait(STOP_LIMIT)
-            ARTIFACTS.mkdir(exist_ok=True)
-            shutil.copy(said, ARTIFACTS / "launch.log")
-            if (data_dir / "logs").is_dir():
-                shutil.copytree(data_dir / "logs", ARTIFACTS / "logs", dirs_exist_ok=True)
+            for log in data_dir.parent.rglob("*.log"):
+                kept = ARTIFACTS / "logs" / log.name
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(log, kept)
             subprocess.run([*command, "--erase"], cwd=PROJECT_ROOT, env=environment, check=True)
 
 

@@ -22,7 +22,7 @@ from tests.browser.at_work import (
     sign_in,
     usd,
 )
-from tests.browser.conftest import Product
+from tests.browser.conftest import ARTIFACTS, Product
 
 ROUNDS = 5
 FEDERATION_UP_LIMIT = 90_000  # milliseconds; other work may slow this machine
@@ -68,7 +68,7 @@ def trained(browser: Browser, product: Product) -> Iterator[str]:
         assert found is not None
         expect(phone.get_by_text("This run made model version")).to_be_visible(timeout=20_000)
         picture(phone, "training_watched_390_dark")
-        pictures(browser, product, page, "/", "training")
+        pictures(browser, product, page, {"/": "training"})
         yield found.group(1)
 
 
@@ -101,8 +101,13 @@ def test_the_doctor_predicts_saves_and_finds_it_in_the_history(
         assert f"${cost:,}" in row
         assert trained in row
         assert "Dr. Miriam Okafor" in row
-        for path, name in (("/", "predict"), ("/history", "history"), ("/model_card", "model_card")):
-            pictures(browser, product, page, path, name)
+        doctors = {
+            "/": "predict",
+            "/history": "history",
+            "/patients": "patients",
+            "/model_card": "model_card",
+        }
+        pictures(browser, product, page, doctors)
 
 
 def test_the_doctor_sees_only_the_own_hospitals_patients_in_pages(
@@ -123,6 +128,8 @@ def test_the_doctor_sees_only_the_own_hospitals_patients_in_pages(
         page.get_by_role("button", name="Previous").click()
         expect(page.get_by_text("Page 1 of 14")).to_be_visible()
 
+        page.get_by_label("Search by name", exact=True).scroll_into_view_if_needed()
+        page.wait_for_timeout(500)
         grid = page.get_by_test_id("stDataFrame").first.bounding_box()
         assert grid is not None
         page.mouse.click(grid["x"] + 16, grid["y"] + 54)
@@ -133,7 +140,6 @@ def test_the_doctor_sees_only_the_own_hospitals_patients_in_pages(
         expect(page.get_by_text("with the values on record")).to_be_visible()
         page.get_by_role("button", name="Predict cost").click()
         expect(page.get_by_test_id("amount")).to_be_visible()
-        pictures(browser, product, page, "/patients", "patients")
 
 
 def test_the_scientist_sees_the_finished_charts_and_the_new_version(
@@ -160,7 +166,7 @@ def test_the_scientist_sees_the_finished_charts_and_the_new_version(
             expect(page.get_by_test_id("stMetric").filter(has_text=label)).to_be_visible()
         for hospital in HOSPITALS:
             expect(page.get_by_test_id("stTable").get_by_text(hospital)).to_be_visible()
-        pictures(browser, product, page, "/models", "models")
+        pictures(browser, product, page, {"/models": "models"})
 
 
 def test_the_nurse_does_not_reach_training(trained: str, browser: Browser, product: Product) -> None:
@@ -209,7 +215,7 @@ def _watch_the_run(page: Page, phone: Page) -> None:
     """See the steps go by and the lines grow in two browsers, and choose what to see while it happens."""
     steps: list[str] = []
     lengths: list[int] = []
-    live_on_the_phone = False
+    live_on_the_phone = pictured = False
     deadline = time.monotonic() + RUN_LIMIT
     while time.monotonic() < deadline:
         step = " ".join(
@@ -223,8 +229,9 @@ def _watch_the_run(page: Page, phone: Page) -> None:
             lengths.append(points)
         if points and len(lengths) == 1 and rounds_drawn(page) == (0.5, ROUNDS + 0.5):
             _look_closer(page)
-        if points == 3:
-            picture(page, "training_live_1280_light")
+        if points >= 2 and not pictured and step:
+            page.screenshot(path=ARTIFACTS / "training_live_1280_light.png")
+            pictured = True
         live_on_the_phone = live_on_the_phone or phone.get_by_text(re.compile(r"Round \d of 5")).count() > 0
         if page.get_by_text("This run made model version").count():
             break
@@ -271,3 +278,4 @@ def _only_the_form(page: Page) -> None:
     expect(page.get_by_text("334 patients")).to_have_count(0)
     expect(page.get_by_test_id("stDataFrame")).to_have_count(0)
     expect(page.get_by_role("button", name="Sign out")).to_have_count(0)
+    expect(page.get_by_test_id("stSidebarNavLink")).to_have_count(0)
