@@ -16,6 +16,7 @@ from app.components.browser import is_telephone, theme_colour
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 # Shape says the same as colour, for print and for those who see no colour.
 SHAPES = ("circle", "square", "diamond", "triangle-up", "x", "pentagon")
+MANY_POINTS = 25
 ALL = "all"
 ALL_NAME = "All hospitals"
 
@@ -128,7 +129,7 @@ def metric_figure(
                 marker={
                     "color": line.colour,
                     "symbol": line.shape,
-                    "size": 5 if line.code == ALL else 7,
+                    "size": 4 if len(series) > MANY_POINTS else 5 if line.code == ALL else 7,
                 },
                 hovertemplate=(
                     f"<b>%{{fullData.name}}</b><br>Round %{{x}}: <b>%{{y:{metric.format}}}</b>"

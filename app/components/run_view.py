@@ -17,6 +17,7 @@ from app.services.monitoring import RoundPoint, RunProgress
 from db.central import ENDED_STATUSES, RunStatus
 
 FEWEST_ROUNDS_TO_CHOOSE = 5
+AXIS_STEP = 20  # rounds
 CHART_CONFIG = {
     "displaylogo": False,
     "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d"],
@@ -172,10 +173,21 @@ def _show_charts(progress: RunProgress, names: Mapping[str, str]) -> None:
 
 def _rounds_shown(progress: RunProgress) -> tuple[int, int]:
     """Let the reader look closer at some Rounds of a long Run; unlike a zoom, it survives every redraw."""
-    last = progress.run.num_rounds
-    if last < FEWEST_ROUNDS_TO_CHOOSE:
-        return 1, last
-    return st.slider("Rounds shown", 1, last, (1, last), key=f"training_rounds_{progress.run.id}", width=420)
+    planned = progress.run.num_rounds
+    if planned < FEWEST_ROUNDS_TO_CHOOSE:
+        return 1, planned
+    first, last = st.slider(
+        "Rounds shown", 1, planned, (1, planned), key=f"training_rounds_{progress.run.id}", width=420
+    )
+    return first, _axis_end(progress) if last == planned else last
+
+
+def _axis_end(progress: RunProgress) -> int:
+    """Return the last Round of the axis: ahead of a live Run in steps, so that it neither jumps nor stands empty."""
+    done = max((point.round_number for point in evaluated_rounds(progress)), default=1)
+    if not is_active(progress.run.status):
+        return done
+    return min(progress.run.num_rounds, -(-done // AXIS_STEP) * AXIS_STEP)
 
 
 def _chart_in_words(metric: charts.ChartMetric, progress: RunProgress) -> str:

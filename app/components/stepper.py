@@ -49,7 +49,7 @@ _STYLE = """<style>
   .fc-steps .label{font-size:.72rem}
   .fc-steps .todo .label,.fc-steps .done:not(.end) .label{position:absolute;width:1px;height:1px;overflow:hidden;
     clip-path:inset(50%)}
-  .fc-steps .now .label,.fc-steps .bad .label,.fc-steps .done.end .label{white-space:nowrap}
+  .fc-steps .now .label,.fc-steps .done.end .label{white-space:nowrap}
 }
 </style>"""
 
