@@ -7,7 +7,7 @@ import streamlit as st
 from app.auth.login_form import current_actor, require_actor
 from app.components.browser import theme_colour
 from app.components.guard import errors_shown
-from app.components.navigation import PAGES, page, pages_for
+from app.components.navigation import PAGES, home_of, page, pages_for
 from app.components.sidebar import show_demo_note, show_sidebar
 from app.errors import FedcostError, SessionEnded
 from app.settings import PROJECT_ROOT
@@ -37,7 +37,8 @@ def signed_out() -> bool:
 def show_sign_in() -> None:
     """Show the sign-in form under the product's name; stops the script while nobody is signed in."""
     # Takes away the menu of who was here before; the address stays, and leads there after signing in.
-    st.navigation([page(entry.name, default=entry is PAGES[0]) for entry in PAGES], position="hidden")
+    home = st.Page(lambda: None, title="Fedcost", url_path="home", default=True)
+    st.navigation([home, *(page(entry.name) for entry in PAGES)], position="hidden")
     st.set_page_config(page_title="Sign in · Fedcost")
     with st.container(horizontal_alignment="center"), st.container(width=SIGN_IN_WIDTH, key="sign_in"):
         st.image(ASSETS / "logo.svg", width=170)
@@ -52,9 +53,8 @@ def show_app() -> None:
     """Show the menu of the person's role and the chosen page."""
     st.logo(ASSETS / "logo.svg", size="large", icon_image=ASSETS / "mark.svg")
     actor = require_actor()
-    entries = pages_for(actor)
     # Pages that the role may not open are not given to Streamlit at all: their addresses lead nowhere.
-    chosen = st.navigation([page(entry.name, default=entry is entries[0]) for entry in entries])
+    chosen = st.navigation([home_of(actor), *(page(entry.name) for entry in pages_for(actor))])
     st.set_page_config(page_title=f"{chosen.title} · Fedcost")
     show_sidebar(actor)
     chosen.run()

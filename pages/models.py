@@ -64,6 +64,12 @@ def show_lineage(version: ModelVersion) -> None:
 
 
 @acting(Permission.MODELS_READ)
+def choose_version(actor: Actor, name: str) -> None:
+    """Write the version to show into the address, which can be kept and sent to others."""
+    st.query_params["version"] = name
+
+
+@acting(Permission.MODELS_READ)
 def show_page(actor: Actor) -> None:
     """Lay out the chosen version, then all of them."""
     st.title("Models", anchor=False)
@@ -83,10 +89,7 @@ def show_page(actor: Actor) -> None:
     show_version(chosen)
     st.subheader("All versions", anchor=False)
     st.caption("Select a version to see it above.")
-    picked = show_versions(listed.items, key=f"models_table_{chosen}")
-    if picked is not None and picked != chosen:
-        st.query_params["version"] = picked
-        st.rerun()
+    show_versions(listed.items, key=f"models_table_{chosen}", choose=choose_version)
     show_pager("models", next_cursor=listed.next_cursor, page_size=VERSIONS_PER_PAGE)
 
 

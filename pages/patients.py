@@ -25,8 +25,16 @@ from db.site import Patient
 
 PATIENTS_PER_PAGE = 25
 ADD, ONE = "patients_add", "patients_one"  # dialogs
-_CHANGES = "patients_changes"  # how often the list was left for a patient; renews the table's selection
+_OPENED = "patients_times_opened"  # renews the table, so that no row stays selected
 _IMPORTS = "patients_imports"  # how many files were imported; renews the upload field
+
+
+@acting(Permission.PATIENTS_READ)
+def choose_patient(actor: Actor, patient_id: uuid.UUID) -> None:
+    """Open the dialog of the selected patient."""
+    st.session_state["patients_chosen"] = patient_id
+    st.session_state[_OPENED] = st.session_state.get(_OPENED, 0) + 1
+    open_dialog(ONE)
 
 
 @acting(Permission.PATIENTS_READ)
@@ -115,14 +123,9 @@ def show_list(actor: Actor) -> None:
             show_empty("No patients yet", "Add a patient, or let a doctor import a file.", icon="groups")
         return
     st.caption(f"{count(total, 'patient')} · select a row to open a patient")
-    changes = st.session_state.setdefault(_CHANGES, 0)
-    picked = show_patients(listed.items, key=f"patients_table_{changes}_{listed.items[0].id}")
+    opened = st.session_state.get(_OPENED, 0)
+    show_patients(listed.items, key=f"patients_table_{opened}_{listed.items[0].id}", choose=choose_patient)
     show_pager("patients", next_cursor=listed.next_cursor, page_size=PATIENTS_PER_PAGE, total=total)
-    if picked is not None:
-        st.session_state[_CHANGES] = changes + 1
-        st.session_state["patients_opened"] = picked
-        open_dialog(ONE)
-        st.rerun()
 
 
 @acting(Permission.PATIENTS_IMPORT)
@@ -154,7 +157,7 @@ def show_page(actor: Actor) -> None:
     if notice:
         st.toast(notice, icon=":material/check_circle:")
     if is_open(ONE):
-        open_patient(st.session_state["patients_opened"])
+        open_patient(st.session_state["patients_chosen"])
     if actor.may(Permission.PATIENTS_IMPORT):
         listing, importing = st.tabs([f"Patients of {actor.institution_name}", "Import a file"])
         with listing:

@@ -55,6 +55,15 @@ def forget_result() -> None:
 
 
 @acting(Permission.PREDICT)
+def let_go_of_patient(actor: Actor) -> None:
+    """Empty the form and the address for another patient."""
+    forget_result()
+    fill_inputs("predict", {})
+    st.session_state.pop(_PATIENT, None)
+    st.query_params.pop("patient", None)
+
+
+@acting(Permission.PREDICT)
 def show_form(actor: Actor, patient: Patient | None) -> None:
     """Take the inputs and predict."""
     with st.form("predict_form", border=True):
@@ -126,11 +135,7 @@ def show_page(actor: Actor) -> None:
                     icon=":material/person:",
                     width="stretch",
                 )
-                if st.button("Another patient", key="predict_clear"):
-                    forget_result()
-                    fill_inputs("predict", {})
-                    del st.query_params["patient"]
-                    st.rerun()
+                st.button("Another patient", key="predict_clear", on_click=let_go_of_patient)
         else:
             st.markdown("Enter the patient's values. All six are needed.")
         show_form(patient)

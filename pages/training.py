@@ -41,16 +41,16 @@ def start_dialog(actor: Actor) -> None:
         key="training_num_rounds",
         help="Ten rounds are usually enough; more rounds take longer.",
     )
-    request = st.session_state.setdefault("training_request", uuid.uuid4().hex)
     if st.button("Start training", type="primary", key="training_start_confirmed", width="stretch"):
         with central_session() as central:
             training.start_run(
-                central=central, actor=actor, num_rounds=rounds, idempotency_key=f"{request}-{rounds}"
+                central=central,
+                actor=actor,
+                num_rounds=rounds,
+                idempotency_key=f"{st.session_state['training_request']}-{rounds}",
             )
-        del st.session_state["training_request"]
         close_dialog()
         first_page("training_runs")
-        st.query_params.pop("run", None)
         st.rerun()
 
 
@@ -99,13 +99,33 @@ def chosen_run(runs: list[TrainingRun]) -> int:
     return int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 10 else runs[0].id
 
 
+@acting(Permission.TRAINING_READ)
+def choose_run(actor: Actor, run_id: int | None) -> None:
+    """Write the Run to show into the address, which can be kept and sent to others; None is the newest."""
+    if run_id is None:
+        st.query_params.pop("run", None)
+    else:
+        st.query_params["run"] = str(run_id)
+
+
+@acting(Permission.TRAINING_CONTROL)
+def ask_for_rounds(actor: Actor) -> None:
+    """Open the dialog for a new request, over the newest Run."""
+    st.session_state["training_request"] = uuid.uuid4().hex
+    choose_run(None)
+    open_dialog(START)
+
+
 def show_start(*, possible: bool) -> None:
     """Offer to start a Run; while one is at work there is nothing to start."""
-    if possible and st.button(
-        "Start round", type="primary", icon=":material/play_arrow:", key="training_start"
-    ):
-        st.session_state.pop("training_request", None)
-        open_dialog(START)
+    if possible:
+        st.button(
+            "Start round",
+            type="primary",
+            icon=":material/play_arrow:",
+            key="training_start",
+            on_click=ask_for_rounds,
+        )
     if is_open(START, possible=possible):
         start_dialog()
 
@@ -115,9 +135,8 @@ def show_chosen(run_id: int, *, newest_id: int, can_cancel: bool) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.subheader(f"Run {run_id}", anchor=False, width="content")
         st.space("stretch")
-        if run_id != newest_id and st.button("Show the newest run", key="training_newest"):
-            st.query_params.pop("run", None)
-            st.rerun()
+        if run_id != newest_id:
+            st.button("Show the newest run", key="training_newest", on_click=choose_run, args=(None,))
         if can_cancel and st.button("Cancel run", icon=":material/stop:", key="training_cancel"):
             open_dialog(CANCEL)
     if is_open(CANCEL, possible=can_cancel):
@@ -132,10 +151,7 @@ def show_others(runs: Page[TrainingRun], run_id: int, *, newest_id: int, active:
         return
     st.subheader("Earlier runs" if active else "All runs", anchor=False)
     st.caption("Select a run to see its charts above.")
-    picked = show_runs(others, key=f"training_runs_{newest_id}_{run_id}")
-    if picked is not None and picked != run_id:
-        st.query_params["run"] = str(picked)
-        st.rerun()
+    show_runs(others, key=f"training_runs_{newest_id}_{run_id}", choose=choose_run)
     show_pager("training_runs", next_cursor=runs.next_cursor, page_size=RUNS_PER_PAGE)
 
 

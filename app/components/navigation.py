@@ -21,7 +21,7 @@ class PageEntry:
     permission: Permission
 
 
-# In menu order; the first page that a role may open is the one it starts on.
+# In menu order; the first page that a role may open is the one that it starts on.
 PAGES: tuple[PageEntry, ...] = (
     PageEntry("predict", "Predict", ":material/calculate:", Permission.PREDICT),
     PageEntry("history", "History", ":material/history:", Permission.PREDICT),
@@ -38,13 +38,20 @@ def pages_for(actor: Actor) -> list[PageEntry]:
     return [entry for entry in PAGES if actor.may(entry.permission)]
 
 
-def page(name: str, *, default: bool = False) -> st.Page:
-    """Return the Streamlit page called `name`, for the menu or as the target of a link."""
+def page(name: str) -> st.Page:
+    """Return the Streamlit page called `name`, for the menu or as the target of a link or a switch."""
     entry = _BY_NAME[name]
     return st.Page(
         PROJECT_ROOT / "pages" / f"{name}.py",
         title=entry.title,
         icon=entry.icon,
         url_path=name,
-        default=default,
+    )
+
+
+def home_of(actor: Actor) -> st.Page:
+    """Return the page of the address without a path: it leads on to the first page that the person may open."""
+    first = page(pages_for(actor)[0].name)
+    return st.Page(
+        lambda: st.switch_page(first), title="Fedcost", url_path="home", default=True, visibility="hidden"
     )

@@ -1,9 +1,9 @@
-"""Lists of Runs, patients, predictions and model versions as tables; selecting a row returns its id."""
+"""Lists of Runs, patients, predictions and model versions as tables; a callback is told which row was chosen."""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import pandas as pd
@@ -31,8 +31,8 @@ ROW_HEIGHT = 36  # pixels
 Id = TypeVar("Id")
 
 
-def show_runs(runs: Sequence[TrainingRun], *, key: str) -> int | None:
-    """Show Runs, newest first; return the id of the selected one."""
+def show_runs(runs: Sequence[TrainingRun], *, key: str, choose: Callable[[int], object]) -> None:
+    """Show Runs, newest first; `choose` gets the id of the selected one."""
     zone = browser_zone()
     rows = [
         {
@@ -47,11 +47,11 @@ def show_runs(runs: Sequence[TrainingRun], *, key: str) -> int | None:
         }
         for run in runs
     ]
-    return _selected([run.id for run in runs], rows, key=key, alt="Training runs, newest first")
+    _choosable([run.id for run in runs], rows, key=key, choose=choose, alt="Training runs, newest first")
 
 
-def show_patients(patients: Sequence[Patient], *, key: str) -> uuid.UUID | None:
-    """Show patients of the own institution; return the id of the selected one."""
+def show_patients(patients: Sequence[Patient], *, key: str, choose: Callable[[uuid.UUID], object]) -> None:
+    """Show patients of the own institution; `choose` gets the id of the selected one."""
     rows = [
         {
             "Name": f"{patient.last_name}, {patient.first_name}",
@@ -62,7 +62,7 @@ def show_patients(patients: Sequence[Patient], *, key: str) -> uuid.UUID | None:
         }
         for patient in patients
     ]
-    return _selected([patient.id for patient in patients], rows, key=key, alt="Patients by name")
+    _choosable([patient.id for patient in patients], rows, key=key, choose=choose, alt="Patients by name")
 
 
 def show_predictions(predictions: Sequence[Prediction], *, key: str) -> None:
@@ -81,8 +81,8 @@ def show_predictions(predictions: Sequence[Prediction], *, key: str) -> None:
     st.dataframe(key=key, alt="Saved predictions, newest first", **_table(rows))
 
 
-def show_versions(versions: Sequence[ModelVersion], *, key: str) -> str | None:
-    """Show model versions, newest first; return the name of the selected one."""
+def show_versions(versions: Sequence[ModelVersion], *, key: str, choose: Callable[[str], object]) -> None:
+    """Show model versions, newest first; `choose` gets the name of the selected one."""
     zone = browser_zone()
     rows = [
         {
@@ -98,7 +98,7 @@ def show_versions(versions: Sequence[ModelVersion], *, key: str) -> str | None:
         for version in versions
     ]
     names = [version.version for version in versions]
-    return _selected(names, rows, key=key, alt="Model versions, newest first")
+    _choosable(names, rows, key=key, choose=choose, alt="Model versions, newest first")
 
 
 def _features(values: dict[str, Any]) -> dict[str, str]:
@@ -107,12 +107,18 @@ def _features(values: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def _selected(ids: Sequence[Id], rows: list[dict[str, Any]], *, key: str, alt: str) -> Id | None:
+def _choosable(
+    ids: Sequence[Id], rows: list[dict[str, Any]], *, key: str, choose: Callable[[Id], object], alt: str
+) -> None:
     if not rows:
-        return None
-    event = st.dataframe(on_select="rerun", selection_mode="single-row", key=key, alt=alt, **_table(rows))
-    picked = event["selection"]["rows"]
-    return ids[picked[0]] if picked and picked[0] < len(ids) else None
+        return
+
+    def selected() -> None:
+        picked = st.session_state[key]["selection"]["rows"]
+        if picked and picked[0] < len(ids):
+            choose(ids[picked[0]])
+
+    st.dataframe(on_select=selected, selection_mode="single-row", key=key, alt=alt, **_table(rows))
 
 
 def _table(rows: list[dict[str, Any]]) -> dict[str, Any]:
