@@ -215,7 +215,7 @@ def _watch_the_run(page: Page, phone: Page) -> None:
     """See the steps go by and the lines grow in two browsers, and choose what to see while it happens."""
     steps: list[str] = []
     lengths: list[int] = []
-    live_on_the_phone = pictured = False
+    live_on_the_phone = pictured = chosen = False
     deadline = time.monotonic() + RUN_LIMIT
     while time.monotonic() < deadline:
         step = " ".join(
@@ -227,8 +227,9 @@ def _watch_the_run(page: Page, phone: Page) -> None:
         points = len(drawn[0].get(ALL, [])) if drawn else 0
         if points and points not in lengths:
             lengths.append(points)
-        if points and len(lengths) == 1 and rounds_drawn(page) == (0.5, ROUNDS + 0.5):
+        if points and not chosen:
             _look_closer(page)
+            chosen = True
         if points >= 2 and not pictured and step:
             page.screenshot(path=ARTIFACTS / "training_live_1280_light.png")
             pictured = True
