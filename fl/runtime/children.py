@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 
-STOP_SECONDS = 4.0
+STOP_SECONDS = 2.0
 _PR_SET_PDEATHSIG = 1
 
 
@@ -47,6 +47,19 @@ def start_child(
             start_new_session=True,
             preexec_fn=die_with_parent,
         )
+
+
+def marked_processes(variable: str, value: str) -> list[psutil.Process]:
+    """Return the processes, other than this one, that were started with `variable` set to `value`.
+
+    A child of a child outlives the parents that were killed, and no list of pids knows it; its environment does.
+    """
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.pid != os.getpid() and process.environ().get(variable) == value:
+                found.append(process)
+    return found
 
 
 def stop_processes(processes: Iterable[psutil.Process]) -> None:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent.parent
+# Carried by every process of a federation, whoever started it: the data folder that it belongs to.
+FEDERATION_MARK = "FEDCOST_FEDERATION"
 # Never handed to a child that does not need them.
 SECRETS = ("CENTRAL_DATABASE_URL", "SITE_DATABASE_URLS", "SITE_DATABASE_URL", "JWT_SECRET")
 

@@ -17,8 +17,13 @@ from pathlib import Path
 import httpx
 import psutil
 
-from fl.runtime.children import ChildRegister, start_child, stop_processes
-from fl.runtime.environment import PROJECT_ROOT, SupervisorEnvironment, flower_environment
+from fl.runtime.children import ChildRegister, marked_processes, start_child, stop_processes
+from fl.runtime.environment import (
+    FEDERATION_MARK,
+    PROJECT_ROOT,
+    SupervisorEnvironment,
+    flower_environment,
+)
 from fl.runtime.flower_private import SuperLinkControl
 
 log = logging.getLogger(__name__)
@@ -80,8 +85,8 @@ class Federation:
                 str(port),
                 "--disable-runtime-dependency-installation",
             ],
-            environment=flower_environment(
-                self._home("superlink"),
+            environment=self._child_environment(
+                "superlink",
                 CENTRAL_DATABASE_URL=self.environment.central_database_url,
                 FLOWER_RUNTIME=self.environment.runtime,
             ),
@@ -91,6 +96,11 @@ class Federation:
         self.register.add("superlink", self._superlink.pid)
         if self.environment.runtime == "warm" and self.sites:
             self._start_forkserver()
+
+    @property
+    def mark(self) -> str:
+        """What every process of this federation carries in its environment."""
+        return str(self.environment.data_dir)
 
     @property
     def up(self) -> bool:
@@ -120,19 +130,15 @@ class Federation:
             self._poll_site(site)
 
     def stop(self) -> None:
-        """Stop everything that was started."""
+        """Stop everything that carries this federation's mark, also what a killed predecessor left."""
         for site in self.sites.values():
             if site.lifeline is not None:
                 site.lifeline.close()
                 site.lifeline = None
-        started = [child for child in (self._superlink, self._forkserver) if child is not None]
-        processes = [site.process for site in self.sites.values() if site.process is not None]
-        for child in started:
-            with contextlib.suppress(psutil.Error):
-                processes.append(psutil.Process(child.pid))
-        stop_processes(processes)
-        for child in started:
-            child.wait()
+        stop_processes(marked_processes(FEDERATION_MARK, self.mark))
+        for child in (self._superlink, self._forkserver):
+            if child is not None:
+                child.wait()
         if self.control is not None:
             self.control.close()
         if self._fork_control is not None:
@@ -191,8 +197,8 @@ class Federation:
                 "--node-config",
                 f'institution="{site.code}"',
             ],
-            environment=flower_environment(
-                self._home(site.code), SITE_DATABASE_URL=self.environment.site_database_urls[site.code]
+            environment=self._child_environment(
+                site.code, SITE_DATABASE_URL=self.environment.site_database_urls[site.code]
             ),
             log_file=self._log(f"supernode-{site.code}"),
             cwd=self.environment.data_dir,
@@ -262,7 +268,7 @@ class Federation:
         ours, theirs = socket.socketpair()
         self._forkserver = start_child(
             [sys.executable, "-m", "fl.runtime.forkserver", str(theirs.fileno())],
-            environment=flower_environment(self._home("forkserver")),
+            environment=self._child_environment("forkserver"),
             log_file=self._log("forkserver"),
             cwd=PROJECT_ROOT,
             pass_fds=[theirs.fileno()],
@@ -277,6 +283,9 @@ class Federation:
         if not self._forkserver_said and select.select([self._fork_control], [], [], 0)[0]:
             self._forkserver_said = self._fork_control.recv(64)
         return bool(self._forkserver_said)
+
+    def _child_environment(self, name: str, **extra: str) -> dict[str, str]:
+        return flower_environment(self._home(name), **{FEDERATION_MARK: self.mark}, **extra)
 
     def _home(self, name: str) -> Path:
         return self.environment.data_dir / "flwr" / name

@@ -71,8 +71,8 @@ class Supervisor:
         queue = RunQueue(self._sessions, build_bundle(PROJECT_ROOT))
         queue.end_abandoned()
         register = ChildRegister(environment.data_dir / "run" / "federation-children.json")
-        register.end_leftovers()
         federation = Federation(environment, register)
+        federation.stop()  # what a killed predecessor left
         try:
             federation.start()
             next_heartbeat = 0.0
