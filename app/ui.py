@@ -15,11 +15,13 @@ from app.settings import PROJECT_ROOT
 ASSETS = PROJECT_ROOT / "app" / "components" / "assets"
 SIGN_IN_WIDTH = 440  # pixels
 # Streamlit's wide layout leaves five rem at either side, which three charts beside each other cannot spare; and it
-# writes white on primary buttons, which the dark variant's light primary colour cannot carry.
+# writes white on primary buttons, which the dark variant's light primary colour cannot carry. Its running man with a
+# Stop button would blink at every tick of a live Run, and Stop would stop the page and not the Run.
 STYLE = """<style>
 [data-testid=stMainBlockContainer]{{padding-left:clamp(1rem,3vw,3rem);padding-right:clamp(1rem,3vw,3rem);
   max-width:1480px}}
 [data-testid^=stBaseButton-primary]{{color:{on_primary}}}
+[data-testid=stStatusWidget]{{display:none}}
 </style>"""
 
 
