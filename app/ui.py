@@ -21,7 +21,7 @@ STYLE = """<style>
 [data-testid=stMainBlockContainer]{{padding-left:clamp(1rem,3vw,3rem);padding-right:clamp(1rem,3vw,3rem);
   max-width:1480px}}
 [data-testid^=stBaseButton-primary]{{color:{on_primary}}}
-[data-testid=stStatusWidget]{{display:none}}
+[data-testid=stStatusWidget]:not(:has([data-testid=stConnectionStatus])){{display:none}}
 </style>"""
 
 
