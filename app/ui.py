@@ -6,9 +6,10 @@ import streamlit as st
 
 from app.auth.login_form import current_actor, require_actor
 from app.components.browser import theme_colour
+from app.components.demonstration import show_demo_accounts, show_demo_note
 from app.components.guard import errors_shown
 from app.components.navigation import PAGES, home_of, page, pages_for
-from app.components.sidebar import show_demo_note, show_sidebar
+from app.components.sidebar import show_sidebar
 from app.errors import FedcostError, SessionEnded
 from app.settings import PROJECT_ROOT
 
@@ -16,11 +17,15 @@ ASSETS = PROJECT_ROOT / "app" / "components" / "assets"
 SIGN_IN_WIDTH = 440  # pixels
 # Streamlit's wide layout leaves five rem at either side, which three charts beside each other cannot spare; and it
 # writes white on primary buttons, which the dark variant's light primary colour cannot carry. Its running man with a
-# Stop button would blink at every tick of a live Run, and Stop would stop the page and not the Run.
+# Stop button would blink at every tick of a live Run, and Stop would stop the page and not the Run. The sign-in form
+# is streamlit-authenticator's, whose button has no emphasis.
 STYLE = """<style>
 [data-testid=stMainBlockContainer]{{padding-left:clamp(1rem,3vw,3rem);padding-right:clamp(1rem,3vw,3rem);
   max-width:1480px}}
 [data-testid^=stBaseButton-primary]{{color:{on_primary}}}
+.st-key-sign_in [data-testid=stBaseButton-secondaryFormSubmit]{{width:100%;color:{on_primary};
+  background:{primary};border-color:{primary}}}
+[class*=st-key-figures] :is(th,td):not(:first-child){{text-align:right!important}}
 [data-testid=stStatusWidget]:not(:has([data-testid=stConnectionStatus])){{display:none}}
 </style>"""
 
@@ -48,6 +53,7 @@ def show_sign_in() -> None:
             "Hospitals predict a patient's insurance cost together, without showing each other a patient."
         )
         show_demo_note()
+        show_demo_accounts()
         require_actor()
 
 
@@ -68,7 +74,7 @@ st.set_page_config(
     layout="wide",
     menu_items={"Get help": None, "Report a bug": None, "About": None},
 )
-st.html(STYLE.format(on_primary=theme_colour("backgroundColor")))
+st.html(STYLE.format(on_primary=theme_colour("backgroundColor"), primary=theme_colour("primaryColor")))
 with errors_shown():
     if signed_out():
         show_sign_in()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -31,6 +32,8 @@ from fl.evaluation import Metrics
 from fl.features import Preprocessing
 from fl.model import CostModel, Weights, weights_from_bytes, weights_sha256, weights_to_bytes
 from fl.settings import RunSettings
+
+LOOK_SECONDS = 0.1
 
 
 class RunCancelled(Exception):
@@ -84,6 +87,17 @@ class NewVersion:
     details: dict[str, Any]
     promote: bool
     reason: str
+
+
+def wait_for_run(database_url: str, flwr_run_id: str) -> int:
+    """Wait until the supervisor gives a Run to the ServerApp of this Flower run; return the Run's id."""
+    query = select(TrainingRun.id).where(TrainingRun.flwr_run_id == flwr_run_id)
+    while True:
+        with sessions_for(database_url)() as session:
+            run_id = session.scalar(query)
+        if run_id is not None:
+            return run_id
+        time.sleep(LOOK_SECONDS)
 
 
 class RunRecorder:

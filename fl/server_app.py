@@ -21,7 +21,7 @@ from fl.features import Preprocessing
 from fl.messages import array_of, outgoing
 from fl.model import Weights, initial_weights
 from fl.promotion import promotion_decision
-from fl.recorder import NewVersion, RunAlreadyEnded, RunCancelled, RunPlan, RunRecorder
+from fl.recorder import NewVersion, RunAlreadyEnded, RunCancelled, RunPlan, RunRecorder, wait_for_run
 from fl.roster import Roster, RunFailed
 from fl.runtime.flower_private import pull_objects_quickly
 from fl.statistics import Moments, pooled_preprocessing
@@ -34,9 +34,10 @@ LIBRARIES = ("flwr", "tensorflow", "keras", "numpy")
 
 @app.main()
 def main(grid: Grid, context: Context) -> None:
-    """Conduct the Run whose id is in the run configuration; it ends in a recorded state whatever happens."""
-    recorder = RunRecorder(os.environ["CENTRAL_DATABASE_URL"], int(context.run_config["training-run-id"]))
+    """Wait for a Run and conduct it; it ends in a recorded state whatever happens."""
+    database_url = os.environ["CENTRAL_DATABASE_URL"]
     pull_objects_quickly()
+    recorder = RunRecorder(database_url, wait_for_run(database_url, str(context.run_id)))
     try:
         conduct(grid, recorder.plan(), recorder)
     except RunAlreadyEnded:

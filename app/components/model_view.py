@@ -62,4 +62,5 @@ def show_hospitals(metrics: Mapping[str, Any], names: Mapping[str, str]) -> None
         if before_at:
             row[f"R² of {before.get('version')}"] = number(before_at.get(code, {}).get("r2"))
         rows.append(row)
-    st.table(pd.DataFrame(rows), border="horizontal", hide_index=True)
+    with st.container(key="figures_by_hospital"):
+        st.table(pd.DataFrame(rows), border="horizontal", hide_index=True)

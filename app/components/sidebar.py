@@ -6,12 +6,12 @@ import streamlit as st
 
 from app.actor import Actor
 from app.auth.login_form import sign_out
+from app.components.demonstration import show_demo_note
 from app.components.formats import ROLE_NAMES, plain
 from app.components.guard import acting, errors_shown
 from app.databases import central_session
 from app.permissions import Permission
 from app.services import monitoring
-from app.settings import get_settings
 
 _FEDERATION: dict[str, tuple[str, str, str]] = {
     "up": ("Federation is up", "green", ":material/check_circle:"),
@@ -40,12 +40,6 @@ def show_sidebar(actor: Actor) -> None:
         if actor.may(Permission.TRAINING_READ):
             _show_federation()
         show_demo_note()
-
-
-def show_demo_note() -> None:
-    """Say plainly that nobody here is a real patient, where that is so."""
-    if get_settings().demo_mode:
-        st.caption(":material/science: Demonstration data, not real patients")
 
 
 @st.fragment(run_every=5)

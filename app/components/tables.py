@@ -27,6 +27,17 @@ from db.site import Patient, Prediction
 from fl.features import FEATURES
 
 ROW_HEIGHT = 36  # pixels
+# Written as text, but read as figures: their digits stand below each other.
+FIGURES = {
+    "Known cost (USD a year)",
+    "Predicted (USD a year)",
+    "R²",
+    "MAE (USD a year)",
+    "RMSE (USD a year)",
+    "Rows trained on",
+    "Took",
+    *(feature_heading(feature) for feature in FEATURES if feature.kind != "category"),
+}
 
 Id = TypeVar("Id")
 
@@ -128,6 +139,9 @@ def _table(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "hide_index": True,
         "row_height": ROW_HEIGHT,
         "height": (len(rows) + 1) * ROW_HEIGHT + 3,  # all rows, so that only the page scrolls
-        # A pinned column stays in view on a narrow screen, but Streamlit prints it faint.
-        "column_config": {first: st.column_config.Column(pinned=is_telephone())},
+        "column_config": {
+            **{name: st.column_config.Column(alignment="right") for name in FIGURES & rows[0].keys()},
+            # A pinned column stays in view on a narrow screen, but Streamlit prints it faint.
+            first: st.column_config.Column(pinned=is_telephone()),
+        },
     }

@@ -147,6 +147,13 @@ class Federation:
         self.sites = {}
         self.register.clear()
 
+    def wake_sites(self) -> None:
+        """Tell the warm SuperNodes of this machine that a Run begins, so that none sleeps through its first message."""
+        for site in self.sites.values():
+            if site.lifeline is not None:
+                with contextlib.suppress(OSError):
+                    site.lifeline.send(b"\n")
+
     def serverapp_runs(self) -> bool:
         """Tell whether a ServerApp process lives below SuperLink; Flower itself notices its death after a minute."""
         assert self._superlink is not None

@@ -82,16 +82,13 @@ class SuperLinkControl:
             interceptors=[RuntimeVersionHttpInterceptor(component_name="fedcost-supervisor")],
         )
 
-    def start_run(self, bundle: Bundle, run_config: dict[str, Any]) -> str:
+    def start_run(self, bundle: Bundle) -> str:
         """Ask for a run of the bundle; return Flower's run id as text."""
-        from flwr.common.serde import fab_to_proto, user_config_to_proto
+        from flwr.common.serde import fab_to_proto
         from flwr.proto.control_pb2 import StartRunRequest
         from flwr.supercore.fab import Fab
 
-        request = StartRunRequest(
-            fab=fab_to_proto(Fab(bundle.sha256, bundle.content, {})),
-            override_config=user_config_to_proto(run_config),
-        )
+        request = StartRunRequest(fab=fab_to_proto(Fab(bundle.sha256, bundle.content, {})))
         return str(self._client.StartRun(request).run_id)
 
     def stop_run(self, flwr_run_id: str) -> None:
@@ -149,8 +146,14 @@ class WarmSuperNode:
     on_connected: Callable[[int], None] = lambda node_id: None
     _contexts: dict[int, Context | None] = field(default_factory=dict)
 
-    def serve(self, keep_on: Callable[[], bool]) -> None:
-        """Answer messages until `keep_on` says no; leaves and unregisters properly then."""
+    def serve(self, keep_on: Callable[[], bool], pause: Callable[[float], bool]) -> None:
+        """Answer messages until `keep_on` says no; leaves and unregisters properly then.
+
+        Parameters
+        ----------
+        pause
+            Waits so many seconds, less if somebody says that a Run begins; answers whether somebody did.
+        """
         from flwr.supercore.run import RunNotRunningException
         from flwr.supernode.fleet_http_connection import http_request_response
 
@@ -170,7 +173,8 @@ class WarmSuperNode:
                         continue
                 except RunNotRunningException:
                     log.info("a message of a run that has ended was dropped")
-                time.sleep(BUSY_POLL_SECONDS if time.monotonic() < busy_until else IDLE_POLL_SECONDS)
+                if pause(BUSY_POLL_SECONDS if time.monotonic() < busy_until else IDLE_POLL_SECONDS):
+                    busy_until = time.monotonic() + BUSY_FOR_SECONDS
 
     def _answer(
         self,

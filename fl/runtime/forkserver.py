@@ -14,7 +14,9 @@ import signal
 import socket
 import sys
 import threading
+import time
 from pathlib import Path
+from typing import IO
 
 from fl.runtime.children import die_with_parent
 from fl.runtime.supernode import SuperNodeSettings, run_supernode
@@ -63,11 +65,12 @@ def _child(lifeline: socket.socket) -> None:
         request = json.loads(stream.readline())
         _log_to(Path(request.pop("log_file")))
         stream.write(json.dumps({"pid": os.getpid()}).encode() + b"\n")
-        gone = threading.Event()
-        threading.Thread(target=_watch, args=(stream, gone), daemon=True).start()
+        said = SupervisorSaid()
+        threading.Thread(target=said.listen, args=(stream,), daemon=True).start()
         run_supernode(
             SuperNodeSettings(**request),
-            keep_on=lambda: not gone.is_set(),
+            keep_on=lambda: not said.gone,
+            pause=said.pause,
             on_connected=lambda node_id: _tell(lifeline, {"node_id": node_id}),
         )
         status = 0
@@ -78,13 +81,28 @@ def _child(lifeline: socket.socket) -> None:
         os._exit(status)
 
 
-def _watch(stream: object, gone: threading.Event) -> None:
-    """Wait for the end of the lifeline; leave by force if the SuperNode does not leave by itself."""
-    with contextlib.suppress(OSError):
-        stream.read(1)  # type: ignore[attr-defined]
-    gone.set()
-    threading.Event().wait(GRACE_SECONDS)
-    os._exit(0)
+class SupervisorSaid:
+    """What came over the lifeline: a byte says that a Run begins, its end that the supervisor is gone."""
+
+    def __init__(self) -> None:
+        self.gone = False
+        self._something = threading.Event()
+
+    def pause(self, seconds: float) -> bool:
+        """Wait so long, or until something is said; answer whether it was."""
+        said = self._something.wait(seconds)
+        self._something.clear()
+        return said
+
+    def listen(self, stream: IO[bytes]) -> None:
+        """Listen until the lifeline ends; then leave by force if the SuperNode does not leave by itself."""
+        with contextlib.suppress(OSError):
+            while stream.read(1):
+                self._something.set()
+        self.gone = True
+        self._something.set()
+        time.sleep(GRACE_SECONDS)
+        os._exit(0)
 
 
 def _tell(lifeline: socket.socket, message: dict[str, int]) -> None:

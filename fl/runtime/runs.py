@@ -1,4 +1,8 @@
-"""The queue of Runs: hands the oldest to Flower and sees that each ends in a recorded state."""
+"""The queue of Runs: hands the oldest to a waiting ServerApp and sees that each ends in a recorded state.
+
+A ServerApp needs a second and a half to start, so one is always started ahead: Flower runs it, and it waits until a
+Run's row bears its Flower run id (`fl.recorder.wait_for_run`). The press of a button then finds it ready.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +11,7 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-import httpx
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session, sessionmaker
 
 from db.central import ENDED_STATUSES, RUNNING_STATUSES, RunStatus, TrainingRun
@@ -21,7 +24,9 @@ CANCEL_GRACE_SECONDS = 3.0  # the ServerApp ends by itself within this; then Sup
 SILENT_GRACE_SECONDS = 2.0  # Flower's run is over, and the Run's last commit may still be on its way
 LAUNCH_SECONDS = 20.0  # from the request to a running ServerApp, on a busy machine
 LONGEST_START_SECONDS = 120.0
+SITES_GRACE_SECONDS = 30.0  # then a Run starts with the Sites that are connected
 LOOK_SECONDS = 0.5
+RETRY_SECONDS = 5.0  # before another ServerApp is started in place of one that died
 
 RESTARTED = (
     "The training service was restarted during this Run. Nothing else is affected; start the Run again."
@@ -39,16 +44,15 @@ NOT_UP = (
 
 
 @dataclass
-class CurrentRun:
-    """The Run that Flower executes at the moment."""
+class StartedServerApp:
+    """A Flower run that was asked for, and the Run that it conducts once it was given one."""
 
-    run_id: int
     flwr_run_id: str
-    submitted_at: float
-    serverapp_seen: bool = False
+    asked_at: float
+    run_id: int | None = None
+    seen: bool = False  # its process has been running
     cancel_seen_at: float | None = None
-    over_since: float | None = None  # Flower or the Run itself says that it is over
-    look_again_at: float = 0.0
+    over_since: float | None = None  # Flower, the process table or the Run itself says that it is over
 
 
 class RunQueue:
@@ -57,11 +61,13 @@ class RunQueue:
     def __init__(self, sessions: sessionmaker[Session], bundle: Bundle) -> None:
         self._sessions = sessions
         self._bundle = bundle
-        self._current: CurrentRun | None = None
+        self._server_app: StartedServerApp | None = None
+        self._start_at = 0.0
+        self._look_at = 0.0
 
     def end_abandoned(self, reason: str = RESTARTED) -> None:
         """End every Run that a former leader or SuperLink left running."""
-        self._current = None
+        self._server_app, self._start_at = None, 0.0
         with self._sessions() as session, session.begin():
             running = session.scalars(select(TrainingRun.id).where(TrainingRun.status.in_(RUNNING_STATUSES)))
             for run_id in running.all():
@@ -69,80 +75,84 @@ class RunQueue:
                 end_run(session, run_id, RunStatus.FAILED, reason)
 
     def poll(self, federation: Federation) -> None:
-        """Watch the current Run, or start the next one."""
-        if self._current is not None:
-            self._watch(self._current, federation)
-        else:
-            self._start_next(federation)
+        """Start a ServerApp ahead, give it the next Run, or watch the one at work."""
+        if federation.control is None:
+            self._give_up_waiting()
+        elif self._server_app is None:
+            self._start_ahead(federation)
+        elif self._server_app.run_id is None:
+            self._give_next(self._server_app, federation)
+        if self._server_app is not None and time.monotonic() >= self._look_at:
+            self._look_at = time.monotonic() + LOOK_SECONDS
+            self._watch(self._server_app, federation)
 
-    def _start_next(self, federation: Federation) -> None:
+    def _give_up_waiting(self) -> None:
         with self._sessions() as session, session.begin():
-            run = session.scalars(
-                select(TrainingRun)
-                .where(TrainingRun.status == RunStatus.QUEUED)
-                .order_by(TrainingRun.id)
-                .limit(1)
-                .with_for_update(skip_locked=True)
-            ).first()
-            if run is None:
+            run = _oldest_queued(session)
+            if run is not None and _seconds_waited(run) > LONGEST_START_SECONDS:
+                end_run(session, run.id, RunStatus.FAILED, NOT_UP)
+
+    def _start_ahead(self, federation: Federation) -> None:
+        if time.monotonic() < self._start_at:
+            return
+        assert federation.control is not None
+        self._start_at = time.monotonic() + RETRY_SECONDS
+        self._server_app = StartedServerApp(federation.control.start_run(self._bundle), time.monotonic())
+
+    def _give_next(self, server_app: StartedServerApp, federation: Federation) -> None:
+        with self._sessions() as session, session.begin():
+            run = _oldest_queued(session)
+            if run is None or not (federation.up or _seconds_waited(run) > SITES_GRACE_SECONDS):
                 return
-            if not federation.up:
-                waited = (datetime.now(UTC) - run.requested_at).total_seconds()
-                if federation.control is None or waited < LONGEST_START_SECONDS / 4:
-                    if waited > LONGEST_START_SECONDS:
-                        end_run(session, run.id, RunStatus.FAILED, NOT_UP)
-                    return
-            run_id = run.id
             run.status = RunStatus.STARTING
             run.started_at = func.clock_timestamp()
-        assert federation.control is not None
-        try:
-            flwr_run_id = federation.control.start_run(self._bundle, {"training-run-id": run_id})
-        except (httpx.HTTPError, RuntimeError):
-            log.exception("SuperLink did not take the run")
-            self._end(run_id, SUPERLINK_DIED)
-            return
-        with self._sessions() as session, session.begin():
-            session.execute(
-                update(TrainingRun).where(TrainingRun.id == run_id).values(flwr_run_id=flwr_run_id)
-            )
-        self._current = CurrentRun(run_id, flwr_run_id, submitted_at=time.monotonic())
+            run.flwr_run_id = server_app.flwr_run_id
+            server_app.run_id = run.id
+        federation.wake_sites()
 
-    def _watch(self, current: CurrentRun, federation: Federation) -> None:
+    def _watch(self, server_app: StartedServerApp, federation: Federation) -> None:
         now = time.monotonic()
-        if now < current.look_again_at:
+        assert federation.control is not None
+        runs = federation.serverapp_runs()
+        server_app.seen = server_app.seen or runs
+        launched = server_app.seen or now - server_app.asked_at > LAUNCH_SECONDS
+        gone = federation.control.run_ended(server_app.flwr_run_id) or (launched and not runs)
+        if server_app.run_id is None:
+            if gone:
+                log.error("the waiting ServerApp ended; another is started")
+                self._server_app = None
             return
-        current.look_again_at = now + LOOK_SECONDS
         with self._sessions() as session:
             status, cancel_requested_at = session.execute(
                 select(TrainingRun.status, TrainingRun.cancel_requested_at).where(
-                    TrainingRun.id == current.run_id
+                    TrainingRun.id == server_app.run_id
                 )
             ).one()
-        assert federation.control is not None
-        flower_over = federation.control.run_ended(current.flwr_run_id)
-        serverapp_runs = federation.serverapp_runs()
-        current.serverapp_seen = current.serverapp_seen or serverapp_runs
-        launched = current.serverapp_seen or now - current.submitted_at > LAUNCH_SECONDS
-        if status in ENDED_STATUSES:
-            if not flower_over:
-                # The Run is recorded as ended; whatever Flower still does for it is stopped, and the next may start.
-                current.over_since = current.over_since or now
-                if now - current.over_since < SILENT_GRACE_SECONDS:
-                    return
-                federation.control.stop_run(current.flwr_run_id)
-            self._current = None
-        elif flower_over or (launched and not serverapp_runs):
-            current.over_since = current.over_since or now
-            if now - current.over_since >= SILENT_GRACE_SECONDS:
-                self._end(current.run_id, SERVERAPP_DIED)
-        elif cancel_requested_at is not None:
-            current.cancel_seen_at = current.cancel_seen_at or now
-            if now - current.cancel_seen_at >= CANCEL_GRACE_SECONDS:
-                federation.control.stop_run(current.flwr_run_id)
-                with self._sessions() as session, session.begin():
-                    end_run(session, current.run_id, RunStatus.CANCELLED, None)
+        ended = status in ENDED_STATUSES
+        if gone or ended:
+            server_app.over_since = server_app.over_since or now
+        silent_for = now - server_app.over_since if server_app.over_since else 0.0
+        if ended and (gone or silent_for >= SILENT_GRACE_SECONDS):
+            # Whatever Flower still does for an ended Run is stopped, and the next may start.
+            federation.control.stop_run(server_app.flwr_run_id)
+            self._server_app, self._start_at = None, 0.0
+        elif gone and silent_for >= SILENT_GRACE_SECONDS:
+            self._end(server_app.run_id, RunStatus.FAILED, SERVERAPP_DIED)
+        elif cancel_requested_at is not None and not ended:
+            server_app.cancel_seen_at = server_app.cancel_seen_at or now
+            if now - server_app.cancel_seen_at >= CANCEL_GRACE_SECONDS:
+                federation.control.stop_run(server_app.flwr_run_id)
+                self._end(server_app.run_id, RunStatus.CANCELLED, None)
 
-    def _end(self, run_id: int, reason: str) -> None:
+    def _end(self, run_id: int, status: RunStatus, reason: str | None) -> None:
         with self._sessions() as session, session.begin():
-            end_run(session, run_id, RunStatus.FAILED, reason)
+            end_run(session, run_id, status, reason)
+
+
+def _oldest_queued(session: Session) -> TrainingRun | None:
+    query = select(TrainingRun).where(TrainingRun.status == RunStatus.QUEUED).order_by(TrainingRun.id)
+    return session.scalars(query.limit(1).with_for_update(skip_locked=True)).first()
+
+
+def _seconds_waited(run: TrainingRun) -> float:
+    return (datetime.now(UTC) - run.requested_at).total_seconds()

@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,9 +31,10 @@ def run_supernode(
     settings: SuperNodeSettings,
     *,
     keep_on: Callable[[], bool],
+    pause: Callable[[float], bool],
     on_connected: Callable[[int], None] = lambda node_id: None,
 ) -> None:
-    """Compile the training, connect, and answer messages until `keep_on` says no."""
+    """Compile the training, connect, and answer messages until `keep_on` says no; see `WarmSuperNode.serve`."""
     os.environ.update(
         flower_environment(Path(settings.flwr_home), SITE_DATABASE_URL=settings.site_database_url)
     )
@@ -50,7 +52,7 @@ def run_supernode(
         bundle_sha256=build_bundle(PROJECT_ROOT).sha256,
         root_certificates=settings.root_certificates,
         on_connected=on_connected,
-    ).serve(keep_on)
+    ).serve(keep_on, pause)
 
 
 def main() -> None:
@@ -65,11 +67,10 @@ def main() -> None:
         missing.append("SUPERLINK_ROOT_CERTIFICATES (or FLWR_INSECURE=1)")
     if missing:
         sys.exit(f"Set {', '.join(missing)} in the environment of this SuperNode.")
-    going_on = True
+    asked_to_stop = threading.Event()
 
     def stop(signum: int, frame: object) -> None:
-        nonlocal going_on
-        going_on = False
+        asked_to_stop.set()
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
@@ -81,7 +82,8 @@ def main() -> None:
             flwr_home=os.environ.get("FLWR_HOME", str(PROJECT_ROOT / ".data" / "flwr")),
             root_certificates=certificates,
         ),
-        keep_on=lambda: going_on,
+        keep_on=lambda: not asked_to_stop.is_set(),
+        pause=lambda seconds: asked_to_stop.wait(seconds) and False,
         on_connected=lambda node_id: log.info("connected as SuperNode %s", node_id),
     )
 

@@ -13,7 +13,7 @@ import pytest
 
 from bench.consortium import PROJECT_ROOT, Consortium
 from bench.reference import SiteRows, federated
-from db.central import RunStatus
+from db.central import RunStatus, TrainingRun
 from fl.model import weights_from_bytes
 from fl.runtime.children import marked_processes
 from fl.runtime.environment import FEDERATION_MARK
@@ -95,8 +95,12 @@ def test_a_bundle_that_the_sites_have_not_installed_is_refused(
     client_app.write_text(client_app.read_text() + "\n# send everything\n")
     command = consortium.processes()["superlink"].cmdline()
     control = SuperLinkControl(f"127.0.0.1:{command[command.index('--port') + 1]}")
-    run_id = consortium.request_run(num_rounds=1, status=RunStatus.STARTING)  # not for the supervisor
-    control.start_run(build_bundle(tmp_path), {"training-run-id": run_id})
+    run_id = consortium.request_run(
+        num_rounds=1, status=RunStatus.STARTING
+    )  # not for the supervisor's ServerApp
+    with consortium.central() as session:
+        run_row = session.get_one(TrainingRun, run_id)
+        run_row.flwr_run_id = control.start_run(build_bundle(tmp_path))
     run = consortium.wait_until_ended(run_id)
     control.close()
     assert run.status == RunStatus.FAILED and "0 of 4 hospitals" in str(run.error)
@@ -116,7 +120,7 @@ def test_a_running_run_is_cancelled_within_seconds(consortium: Consortium) -> No
     consortium.wait_for(run_id, RunStatus.TRAINING, round_number=2)
     asked = time.monotonic()
     with consortium.central() as session:
-        run = session.get_one(type(consortium.run(run_id)), run_id)
+        run = session.get_one(TrainingRun, run_id)
         run.cancel_requested_at = run.requested_at
     run = consortium.wait_until_ended(run_id)
     assert run.status == RunStatus.CANCELLED and time.monotonic() - asked < 8
