@@ -78,8 +78,8 @@ def ask(
         Ids of the SuperNodes that had not answered by then.
     """
     listed = list(messages)
-    deadline = time.monotonic() + time_limit
     sent = zip(grid.push_messages(listed), listed, strict=True)
+    deadline = time.monotonic() + time_limit
     waiting: dict[str, int] = {}
     for message_id, message in sent:
         if message_id:

@@ -21,6 +21,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "api": ("api", "app.services", "app.auth", *SHOWN),
     "pages": ("app.services", "app.auth", "app.components", *SHOWN),
     "app.components": ("app.services", "app.auth", "app.components", *SHOWN),
+    "app.components.demonstration": ("app.demo", "app.components", "db.central"),
     "app.services": ("app.services", "db", "fl.features", "fl.model", "fl.settings"),
     "app.auth": ("app.services", "app.auth", "db"),
     "app.main": ("api", "app.auth", "app.components", "app.headers", "app.federation_child"),
