@@ -157,7 +157,10 @@ def test_the_superusers_password_is_for_the_owner_only(server: EmbeddedPostgres)
 
 
 def test_ctrl_c_during_the_first_start_leaves_nothing_half_made(open_folder: Path) -> None:
-    script = "import sys; from pathlib import Path; from db.embedded import EmbeddedPostgres; " + (
+    # A shell that runs the tests in the background lets its children ignore Ctrl-C.
+    script = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from pathlib import Path; from db.embedded import EmbeddedPostgres; "
         "EmbeddedPostgres(Path(sys.argv[1])).start()"
     )
     data_dir = open_folder / "data"
