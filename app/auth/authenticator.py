@@ -6,9 +6,9 @@ import uuid
 from collections.abc import Iterator, MutableMapping
 from typing import Any
 
-from app.auth.library import Authenticate, AuthenticationController
 from app.auth.sessions import open_session
 from app.auth.sign_in import normal_email, verify_credentials
+from app.auth.upstream import Authenticate, AuthenticationController
 from app.databases import central_session
 from app.errors import SignInRefused
 from app.services import workers

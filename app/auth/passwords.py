@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from app.auth.library import Hasher
+from app.auth.upstream import Hasher
 
 LONGEST_PASSWORD = 72  # bytes; bcrypt reads no more
 
