@@ -14,6 +14,7 @@ class Permission(StrEnum):
     PATIENTS_WRITE = "patients_write"
     PATIENTS_DELETE = "patients_delete"
     PATIENTS_IMPORT = "patients_import"
+    PATIENTS_EXPORT = "patients_export"
     PREDICT = "predict"
     PREDICT_BATCH = "predict_batch"
     MODEL_CARD = "model_card"
@@ -29,7 +30,12 @@ class Permission(StrEnum):
 _NURSE = frozenset(
     {Permission.PATIENTS_READ, Permission.PATIENTS_WRITE, Permission.PREDICT, Permission.MODEL_CARD}
 )
-_DOCTOR = _NURSE | {Permission.PATIENTS_DELETE, Permission.PATIENTS_IMPORT, Permission.PREDICT_BATCH}
+_DOCTOR = _NURSE | {
+    Permission.PATIENTS_DELETE,
+    Permission.PATIENTS_IMPORT,
+    Permission.PATIENTS_EXPORT,
+    Permission.PREDICT_BATCH,
+}
 _DATA_SCIENTIST = frozenset(
     {
         Permission.MODEL_CARD,

@@ -1,10 +1,11 @@
-"""Tables of one Site's database: the institution's patients, its predictions, and who looked at them."""
+"""Tables of one Site's database: patients, what was changed of them, predictions, and who looked at them."""
 
 from __future__ import annotations
 
 import uuid
 from datetime import datetime
 from decimal import Decimal
+from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import (
@@ -26,6 +27,11 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 # The one expression that the trigram index serves; a search must use it to the letter.
 PATIENT_NAME_SQL = "lower((last_name || ' ') || first_name)"
+# What every index of the list is limited to; a query must say so too to use them.
+PRESENT_SQL = "deleted_at IS NULL"
+# The orders by cost: ascending, and (read backwards) descending, both with unknown costs at the end.
+COST_UNKNOWN_LAST_SQL = "COALESCE(insurance_cost, 'Infinity'::numeric)"
+COST_UNKNOWN_FIRST_SQL = "COALESCE(insurance_cost, '-1'::integer::numeric)"
 
 
 class SiteBase(DeclarativeBase):
@@ -52,11 +58,22 @@ class Patient(SiteBase):
             "region IN ('northeast', 'northwest', 'southeast', 'southwest')", name="patients_region"
         ),
         CheckConstraint("insurance_cost >= 0", name="patients_insurance_cost"),
-        Index("patients_keyset", "last_name", "first_name", "id"),
+        # One index for every order of the list; a deleted patient is in none.
+        Index("patients_by_name", "last_name", "first_name", "id", postgresql_where=text(PRESENT_SQL)),
+        Index("patients_by_age", "age", "id", postgresql_where=text(PRESENT_SQL)),
+        Index("patients_by_cost", text(COST_UNKNOWN_LAST_SQL), "id", postgresql_where=text(PRESENT_SQL)),
+        Index("patients_by_cost_down", text(COST_UNKNOWN_FIRST_SQL), "id", postgresql_where=text(PRESENT_SQL)),
+        Index("patients_by_change", "updated_at", "id", postgresql_where=text(PRESENT_SQL)),
+        # Few values first: PostgreSQL 18 skips over the columns that a filter does not name.
+        Index(
+            "patients_filters", "region", "smoker", "sex", "age", "bmi", postgresql_where=text(PRESENT_SQL)
+        ),
+        Index("patients_deleted", "deleted_at", postgresql_where=text("deleted_at IS NOT NULL")),
         Index(
             "patients_name_trigram",
             text(f"({PATIENT_NAME_SQL}) gin_trgm_ops"),
             postgresql_using="gin",
+            postgresql_where=text(PRESENT_SQL),
         ),
     )
 
@@ -70,12 +87,46 @@ class Patient(SiteBase):
     smoker: Mapped[str] = mapped_column(String(3), server_default="no")
     region: Mapped[str] = mapped_column(String(50))
     insurance_cost: Mapped[Decimal | None] = mapped_column(Numeric(12, 2))  # USD a year; NULL: not known
+    # When a cost that was not known at first was entered; NULL: known from the start, or still not known.
+    cost_entered_at: Mapped[datetime | None]
+    deleted_at: Mapped[datetime | None]  # NULL: present
     row_version: Mapped[int] = mapped_column(server_default=text("1"))
     created_by: Mapped[int | None]  # medical_workers.id in the central database
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
     __mapper_args__ = {"version_id_col": row_version}  # noqa: RUF012
+
+
+class PatientAction(StrEnum):
+    """What happened to a patient's record."""
+
+    ADDED = "added"
+    IMPORTED = "imported"
+    EDITED = "edited"
+    DELETED = "deleted"
+    RESTORED = "restored"
+
+
+class PatientChange(SiteBase):
+    """One change of one patient's record: who, when, and which field from what to what."""
+
+    __tablename__ = "patient_changes"
+    __table_args__ = (
+        CheckConstraint(
+            "action IN ('added', 'imported', 'edited', 'deleted', 'restored')", name="patient_changes_action"
+        ),
+        Index("patient_changes_patient", "patient_id", "id"),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    patient_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("patients.id", ondelete="CASCADE"))
+    occurred_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    worker_id: Mapped[int]  # medical_workers.id in the central database
+    worker_name: Mapped[str] = mapped_column(String(255))
+    action: Mapped[str] = mapped_column(String(20))
+    # Field -> [value before, value after], as JSON; empty unless the action is `edited` or `imported`.
+    changes: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
 
 
 class Prediction(SiteBase):
@@ -85,12 +136,19 @@ class Prediction(SiteBase):
     __table_args__ = (
         Index("predictions_time", text("created_at DESC"), text("id DESC")),
         Index("predictions_patient", "patient_id"),
+        CheckConstraint(
+            "(interval_low IS NULL) = (interval_high IS NULL) AND interval_low <= interval_high",
+            name="predictions_interval",
+        ),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, server_default=text("uuidv7()"))
     patient_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("patients.id", ondelete="SET NULL"))
     inputs: Mapped[dict[str, Any]]  # the six features as validated
     predicted_cost: Mapped[Decimal] = mapped_column(Numeric(12, 2))  # USD a year
+    # USD a year; where nine in ten costs of such patients lie. NULL: the version has no calibration.
+    interval_low: Mapped[Decimal | None] = mapped_column(Numeric(12, 2))
+    interval_high: Mapped[Decimal | None] = mapped_column(Numeric(12, 2))
     model_version: Mapped[str] = mapped_column(String(50))
     worker_id: Mapped[int]  # medical_workers.id in the central database
     worker_name: Mapped[str] = mapped_column(String(255))
@@ -101,13 +159,17 @@ class AccessEvent(SiteBase):
     """Who read or wrote which patient; never the values; never changed afterwards."""
 
     __tablename__ = "access_events"
-    __table_args__ = (Index("access_events_time", "occurred_at"),)
+    __table_args__ = (
+        Index("access_events_time", "occurred_at"),
+        Index("access_events_patient", "patient_id", "occurred_at"),
+    )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
     occurred_at: Mapped[datetime] = mapped_column(server_default=func.now())
     worker_id: Mapped[int]
     action: Mapped[str] = mapped_column(String(100))
     patient_id: Mapped[uuid.UUID | None]
+    address: Mapped[str | None] = mapped_column(String(64))  # of the network that the request came from
     details: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
 
 

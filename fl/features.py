@@ -28,6 +28,11 @@ class Feature:
         `integer`, `number` or `category`.
     minimum, maximum
         Accepted range, both ends included; None for a category.
+    usual
+        Range in which the training data lie, both ends included; outside of it a prediction needs a caution.
+    bands
+        Where one group ends and the next begins when metrics are told apart by this feature: (30, 45) makes
+        the groups below 30, 30 to below 45, and 45 and above. None of a category, whose groups are its values.
     categories
         Accepted values with their labels, in the order of the one-hot columns.
     synonyms
@@ -41,6 +46,8 @@ class Feature:
     help: str = ""
     minimum: float | None = None
     maximum: float | None = None
+    usual: tuple[float, float] | None = None
+    bands: tuple[float, ...] = ()
     default: FeatureValue | None = None
     categories: tuple[tuple[str, str], ...] = ()
     synonyms: tuple[tuple[str, str], ...] = ()
@@ -61,7 +68,17 @@ class Feature:
 
 
 FEATURES: tuple[Feature, ...] = (
-    Feature("age", "Age", "integer", unit="years", minimum=0, maximum=120, default=40),
+    Feature(
+        "age",
+        "Age",
+        "integer",
+        unit="years",
+        minimum=0,
+        maximum=120,
+        usual=(18, 64),
+        bands=(30, 45, 55),
+        default=40,
+    ),
     Feature(
         "sex",
         "Sex",
@@ -77,6 +94,8 @@ FEATURES: tuple[Feature, ...] = (
         help="Weight in kilograms divided by height in metres squared.",
         minimum=10,
         maximum=100,
+        usual=(15.5, 54),
+        bands=(18.5, 25, 30, 35),
         default=27.0,
     ),
     Feature(
@@ -86,6 +105,7 @@ FEATURES: tuple[Feature, ...] = (
         help="Dependent children covered by the insurance.",
         minimum=0,
         maximum=30,
+        usual=(0, 5),
         default=0,
     ),
     Feature(

@@ -46,9 +46,13 @@ def on_training_side(patient_ids: Sequence[object], salt: str) -> NDArray[np.boo
 
 
 def load_site_data(database_url: str, salt: str) -> SiteData:
-    """Read every patient with a known cost, in the order of the ids, encoded and split."""
+    """Read every patient who is present and has a known cost, in the order of the ids, encoded and split."""
     columns = (Patient.id, Patient.insurance_cost, *(getattr(Patient, name) for name in FEATURE_NAMES))
-    query = select(*columns).where(Patient.insurance_cost.is_not(None)).order_by(Patient.id)
+    query = (
+        select(*columns)
+        .where(Patient.insurance_cost.is_not(None), Patient.deleted_at.is_(None))
+        .order_by(Patient.id)
+    )
     with sessions_for(database_url)() as session:
         rows = session.execute(query).all()
     if not rows:

@@ -13,19 +13,27 @@ from app.settings import PROJECT_ROOT
 
 @dataclass(frozen=True)
 class PageEntry:
-    """One page: its file and path in the address, what the menu calls it, and the permission that opens it."""
+    """One page: its file and path in the address, what the menu calls it, and the permission that opens it.
+
+    A page that is not `listed` is reached from another page and does not stand in the menu.
+    """
 
     name: str
     title: str
     icon: str
     permission: Permission
+    listed: bool = True
 
 
 # In menu order; the first page that a role may open is the one that it starts on.
 PAGES: tuple[PageEntry, ...] = (
-    PageEntry("predict", "Predict", ":material/calculate:", Permission.PREDICT),
-    PageEntry("history", "History", ":material/history:", Permission.PREDICT),
+    PageEntry("overview", "Overview", ":material/dashboard:", Permission.MODEL_CARD),
     PageEntry("patients", "Patients", ":material/groups:", Permission.PATIENTS_READ),
+    PageEntry("patient", "Patient", ":material/person:", Permission.PATIENTS_READ, listed=False),
+    PageEntry("patient_import", "Import", ":material/upload_file:", Permission.PATIENTS_IMPORT),
+    PageEntry("predict", "Predict", ":material/calculate:", Permission.PREDICT),
+    PageEntry("batch", "Batch", ":material/table_rows:", Permission.PREDICT_BATCH),
+    PageEntry("history", "History", ":material/history:", Permission.PREDICT),
     PageEntry("training", "Training", ":material/monitoring:", Permission.TRAINING_READ),
     PageEntry("models", "Models", ":material/deployed_code:", Permission.MODELS_READ),
     PageEntry("model_card", "Model card", ":material/description:", Permission.MODEL_CARD),
@@ -46,6 +54,7 @@ def page(name: str) -> st.Page:
         title=entry.title,
         icon=entry.icon,
         url_path=name,
+        visibility="visible" if entry.listed else "hidden",
     )
 
 

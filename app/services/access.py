@@ -23,6 +23,10 @@ def record_access(
     """Add one event to the session: ids and counts only, never a name or a value."""
     site.add(
         AccessEvent(
-            worker_id=actor.worker_id, action=action, patient_id=patient_id, details=dict(details or {})
+            worker_id=actor.worker_id,
+            action=action,
+            patient_id=patient_id,
+            address=actor.address[:64] if actor.address else None,
+            details=dict(details or {}),
         )
     )

@@ -15,7 +15,7 @@ from sqlalchemy.orm import DeclarativeBase
 from db.central import CENTRAL_APPEND_ONLY, CentralBase
 from db.migrate import migrate_central, migrate_site
 from db.provision import DatabaseUrls
-from db.site import PATIENT_NAME_SQL, SITE_APPEND_ONLY, SiteBase
+from db.site import PATIENT_NAME_SQL, PRESENT_SQL, SITE_APPEND_ONLY, SiteBase
 
 A_PATIENT = (
     "INSERT INTO patients (first_name, last_name, age, sex, bmi, children, smoker, region) "
@@ -176,6 +176,8 @@ def test_a_search_by_part_of_a_name_uses_the_trigram_index(site: Engine) -> None
         "ANALYZE patients",
     )
     with site.connect() as connection:
-        query = text(f"EXPLAIN SELECT id FROM patients WHERE {PATIENT_NAME_SQL} LIKE '%c4ca4238%'")
+        query = text(
+            f"EXPLAIN SELECT id FROM patients WHERE {PRESENT_SQL} AND {PATIENT_NAME_SQL} LIKE '%c4ca4238%'"
+        )
         plan = "\n".join(row[0] for row in connection.execute(query))
     assert "patients_name_trigram" in plan
