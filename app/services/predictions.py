@@ -17,10 +17,7 @@ from app.services import models
 from app.services.access import record_access
 from app.services.paging import Page, check_limit, page_of, unknown_cursor, uuid_cursor
 from db.site import Patient, Prediction
-from fl.features import FEATURE_BY_NAME, FeatureValue, validate
-
-# What the training data look like; outside of it a prediction is a guess and says so.
-USUAL_RANGES: dict[str, tuple[float, float]] = {"age": (18, 64), "bmi": (15.5, 54)}
+from fl.features import FEATURES, FeatureValue, validate
 
 LARGEST_COST = Decimal("9999999999.99")  # USD, what the column holds
 _CENT = Decimal("0.01")
@@ -36,6 +33,8 @@ class CostPrediction:
         The six features as validated.
     predicted_cost
         USD a year, whole cents.
+    interval
+        USD a year, whole cents: where nine in ten costs of such patients lie; None if the version cannot say.
     model_version
         The version that made it.
     cautions
@@ -44,6 +43,7 @@ class CostPrediction:
 
     inputs: dict[str, FeatureValue]
     predicted_cost: Decimal
+    interval: tuple[Decimal, Decimal] | None
     model_version: str
     cautions: list[str]
 
@@ -73,18 +73,26 @@ def predict_with(loaded: models.LoadedModel, values: Mapping[str, FeatureValue])
         raise Conflict(
             f"Model {loaded.version} gives no usable cost for these values. Please tell an administrator."
         )
-    return CostPrediction(dict(values), Decimal(cost).quantize(_CENT), loaded.version, cautions_for(values))
+    return CostPrediction(
+        inputs=dict(values),
+        predicted_cost=Decimal(cost).quantize(_CENT),
+        interval=None,
+        model_version=loaded.version,
+        cautions=cautions_for(values),
+    )
 
 
 def cautions_for(values: Mapping[str, FeatureValue]) -> list[str]:
     """Say of each value outside the usual range that the model has hardly seen such patients."""
     cautions: list[str] = []
-    for name, (low, high) in USUAL_RANGES.items():
-        if not low <= float(values[name]) <= high:
-            feature = FEATURE_BY_NAME[name]
+    for feature in FEATURES:
+        if feature.usual is None:
+            continue
+        low, high = feature.usual
+        if not low <= float(values[feature.name]) <= high:
             unit = f" {feature.unit}" if feature.unit else ""
             cautions.append(
-                f"{feature.label} {values[name]:g} is outside {low:g}–{high:g}{unit}, where the model has "
+                f"{feature.label} {values[feature.name]:g} is outside {low:g}–{high:g}{unit}, where the model has "
                 "hardly any examples. Take this cost with care."
             )
     return cautions
@@ -98,15 +106,20 @@ def save(
     Raises
     ------
     NotFound
-        If the institution has no such patient.
+        If the institution has no such patient, or it was deleted.
     """
     actor.require(Permission.PREDICT)
-    if patient_id is not None and site.get(Patient, patient_id) is None:
-        raise NotFound("There is no such patient in your hospital.")
+    if patient_id is not None:
+        present = select(Patient.id).where(Patient.id == patient_id, Patient.deleted_at.is_(None))
+        if site.scalar(present) is None:
+            raise NotFound("There is no such patient in your hospital.")
+    low, high = prediction.interval or (None, None)
     saved = Prediction(
         patient_id=patient_id,
         inputs=dict(prediction.inputs),
         predicted_cost=prediction.predicted_cost,
+        interval_low=low,
+        interval_high=high,
         model_version=prediction.model_version,
         worker_id=actor.worker_id,
         worker_name=actor.name,
