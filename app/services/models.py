@@ -19,6 +19,7 @@ from app.services.metrics import finite
 from app.services.paging import Page, check_limit, integer_cursor, page_of
 from db.central import ModelVersion, VersionStatus
 from fl.features import Preprocessing
+from fl.intervals import Calibration
 from fl.model import CostModel, weights_from_bytes, weights_sha256
 
 logger = logging.getLogger(__name__)
@@ -26,11 +27,18 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model version ready to predict; `row` is its record without the weights."""
+    """A model version ready to predict; `row` is its record without the weights.
+
+    Attributes
+    ----------
+    calibration
+        Its 90 % intervals; None of a version that was trained before there were any.
+    """
 
     version: str
     model: CostModel
     row: ModelVersion
+    calibration: Calibration | None = None
 
 
 @dataclass(frozen=True)
@@ -182,10 +190,15 @@ class _LoadedModels:
                 self._models[key] = model
                 while len(self._models) > self.size:
                     self._models.popitem(last=False)
-        return LoadedModel(row.version, model, row)
+        return LoadedModel(row.version, model, row, _calibration(row))
 
 
 _LOADED = _LoadedModels(size=4)
+
+
+def _calibration(row: ModelVersion) -> Calibration | None:
+    stored = row.metrics.get("calibration")
+    return Calibration.from_json(stored) if stored else None
 
 
 def _read_model(central: Session, row: ModelVersion) -> CostModel:
