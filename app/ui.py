@@ -8,7 +8,7 @@ from app.auth.login_form import current_actor, require_actor
 from app.components.browser import theme_colour
 from app.components.demonstration import show_demo_accounts, show_demo_note
 from app.components.guard import errors_shown
-from app.components.navigation import PAGES, home_of, page, pages_for
+from app.components.navigation import PAGES, menu_for, page
 from app.components.sidebar import show_sidebar
 from app.errors import FedcostError, SessionEnded
 from app.settings import PROJECT_ROOT
@@ -62,7 +62,7 @@ def show_app() -> None:
     st.logo(ASSETS / "logo.svg", size="large", icon_image=ASSETS / "mark.svg")
     actor = require_actor()
     # Pages that the role may not open are not given to Streamlit at all: their addresses lead nowhere.
-    chosen = st.navigation([home_of(actor), *(page(entry.name) for entry in pages_for(actor))])
+    chosen = st.navigation(menu_for(actor))
     st.set_page_config(page_title=f"{chosen.title} · Fedcost")
     show_sidebar(actor)
     chosen.run()

@@ -87,6 +87,19 @@ def when(moment: datetime | None, zone: tzinfo | None = None) -> str:
     return f"{local.day} {local:%b %Y, %H:%M %Z}"
 
 
+def day(moment: datetime | None, zone: tzinfo | None = None) -> str:
+    """Write the day of a moment in the reader's time zone: `24 Nov 2026`."""
+    if moment is None:
+        return NOT_KNOWN
+    local = moment.astimezone(zone or browser_zone())
+    return f"{local.day} {local:%b %Y}"
+
+
+def percent(share: float | None) -> str:
+    """Write a share from 0 to 1 as a whole percentage: `92 %`."""
+    return NOT_KNOWN if share is None else f"{share:.0%}".replace("%", "\N{NO-BREAK SPACE}%")
+
+
 def feature_value(feature: Feature, value: Any) -> str:
     """Write one input of the model as a clinician reads it, without its unit."""
     if value is None:

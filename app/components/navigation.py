@@ -15,28 +15,32 @@ from app.settings import PROJECT_ROOT
 class PageEntry:
     """One page: its file and path in the address, what the menu calls it, and the permission that opens it.
 
-    A page that is not `listed` is reached from another page and does not stand in the menu.
+    Pages of one `section` stand together under its name. A page that is not `listed` is reached from another page
+    and does not stand in the menu.
     """
 
     name: str
     title: str
     icon: str
     permission: Permission
+    section: str
     listed: bool = True
 
 
+START, RECORDS, PREDICTIONS, MODEL = "", "Records", "Predictions", "Model"  # sections of the menu
+
 # In menu order; the first page that a role may open is the one that it starts on.
 PAGES: tuple[PageEntry, ...] = (
-    PageEntry("overview", "Overview", ":material/dashboard:", Permission.MODEL_CARD),
-    PageEntry("patients", "Patients", ":material/groups:", Permission.PATIENTS_READ),
-    PageEntry("patient", "Patient", ":material/person:", Permission.PATIENTS_READ, listed=False),
-    PageEntry("patient_import", "Import", ":material/upload_file:", Permission.PATIENTS_IMPORT),
-    PageEntry("predict", "Predict", ":material/calculate:", Permission.PREDICT),
-    PageEntry("batch", "Batch", ":material/table_rows:", Permission.PREDICT_BATCH),
-    PageEntry("history", "History", ":material/history:", Permission.PREDICT),
-    PageEntry("training", "Training", ":material/monitoring:", Permission.TRAINING_READ),
-    PageEntry("models", "Models", ":material/deployed_code:", Permission.MODELS_READ),
-    PageEntry("model_card", "Model card", ":material/description:", Permission.MODEL_CARD),
+    PageEntry("overview", "Overview", ":material/dashboard:", Permission.MODEL_CARD, START),
+    PageEntry("patients", "Patients", ":material/groups:", Permission.PATIENTS_READ, RECORDS),
+    PageEntry("patient", "Patient", ":material/person:", Permission.PATIENTS_READ, RECORDS, listed=False),
+    PageEntry("patient_import", "Import", ":material/upload_file:", Permission.PATIENTS_IMPORT, RECORDS),
+    PageEntry("predict", "Predict", ":material/calculate:", Permission.PREDICT, PREDICTIONS),
+    PageEntry("batch", "Batch", ":material/table_rows:", Permission.PREDICT_BATCH, PREDICTIONS),
+    PageEntry("history", "History", ":material/history:", Permission.PREDICT, PREDICTIONS),
+    PageEntry("training", "Training", ":material/monitoring:", Permission.TRAINING_READ, MODEL),
+    PageEntry("models", "Models", ":material/deployed_code:", Permission.MODELS_READ, MODEL),
+    PageEntry("model_card", "Model card", ":material/description:", Permission.MODEL_CARD, MODEL),
 )
 _BY_NAME = {entry.name: entry for entry in PAGES}
 
@@ -44,6 +48,14 @@ _BY_NAME = {entry.name: entry for entry in PAGES}
 def pages_for(actor: Actor) -> list[PageEntry]:
     """Return the pages that this person may open, in menu order."""
     return [entry for entry in PAGES if actor.may(entry.permission)]
+
+
+def menu_for(actor: Actor) -> dict[str, list[st.Page]]:
+    """Return the menu of this person, as `st.navigation` wants it: section -> pages."""
+    menu: dict[str, list[st.Page]] = {START: [home_of(actor)]}
+    for entry in pages_for(actor):
+        menu.setdefault(entry.section, []).append(page(entry.name))
+    return menu
 
 
 def page(name: str) -> st.Page:

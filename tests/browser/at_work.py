@@ -56,7 +56,7 @@ def sign_in(page: Page, email: str) -> None:
 
 def go_to(page: Page, title: str) -> None:
     """Open a page from the menu."""
-    page.get_by_test_id("stSidebarNav").get_by_text(title, exact=True).click()
+    page.get_by_test_id("stSidebarNavLink").get_by_text(title, exact=True).click()
     expect(page.get_by_role("heading", name=title, exact=True)).to_be_visible()
 
 
