@@ -16,9 +16,14 @@ def browser_zone() -> tzinfo:
         return UTC
 
 
+def is_dark() -> bool:
+    """Tell whether the reader sees the dark variant of the theme."""
+    return st.context.theme.type == "dark"
+
+
 def theme_colour(name: str) -> str:
     """Return a colour of the theme variant that the reader sees, such as `textColor`."""
-    variant = "dark" if st.context.theme.type == "dark" else "light"
+    variant = "dark" if is_dark() else "light"
     return str(st.get_option(f"theme.{variant}.{name}"))
 
 

@@ -51,6 +51,14 @@ def usd(amount: float | Decimal | None) -> str:
     return NOT_KNOWN if amount is None else f"${amount:,.0f}"
 
 
+def signed_usd(amount: float | Decimal | None) -> str:
+    """Write a difference in whole US dollars with its sign: `+$1,200`, `−$310`, `$0`."""
+    if amount is None:
+        return NOT_KNOWN
+    sign = "" if round(amount) == 0 else "+" if amount > 0 else "\N{MINUS SIGN}"
+    return f"{sign}${abs(amount):,.0f}"
+
+
 def number(value: float | None, digits: int = 3) -> str:
     """Write a number with `digits` decimals and thousands separators."""
     return NOT_KNOWN if value is None else f"{value:,.{digits}f}"
