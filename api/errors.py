@@ -77,16 +77,10 @@ async def _named_error(request: Request, error: Exception) -> JSONResponse:
     headers = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "10"}}.get(status)
     actor: Actor | None = getattr(request.state, "actor", None)
     if isinstance(error, PermissionRefused) and actor is not None:
-        await run_in_threadpool(_keep_refusal, actor, f"{request.method} {_route_path(request)}")
+        action = f"{request.method} {_route_path(request)}"
+        await run_in_threadpool(audit.record_refusal, actor=actor, action=action)
     problems = error.problems if isinstance(error, InvalidInput) else ()
     return JSONResponse(error_body(str(error), problems), status, headers)
-
-
-def _keep_refusal(actor: Actor, action: str) -> None:
-    try:
-        audit.record_refusal(actor=actor, action=action)
-    except CentralUnavailable:
-        logger.error("a refusal could not be kept: the central database does not answer")
 
 
 def _route_path(request: Request) -> str:

@@ -61,7 +61,7 @@ def show_app() -> None:
     """Show the menu of the person's role and the chosen page."""
     st.logo(ASSETS / "logo.svg", size="large", icon_image=ASSETS / "mark.svg")
     actor = require_actor()
-    # Pages that the role may not open are not given to Streamlit at all: their addresses lead nowhere.
+    # The files of pages that the role may not open are not given to Streamlit: their addresses lead to a refusal.
     chosen = st.navigation(menu_for(actor))
     st.set_page_config(page_title=f"{chosen.title} · Fedcost")
     show_sidebar(actor)

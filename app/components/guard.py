@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import logging
 import secrets
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
 import streamlit as st
@@ -15,10 +18,15 @@ import streamlit as st
 from app.actor import Actor
 from app.auth.login_form import current_actor
 from app.components.formats import plain
-from app.errors import FedcostError, InvalidInput, NoModelYet, SessionEnded
+from app.errors import FedcostError, InvalidInput, NoModelYet, PermissionRefused, SessionEnded
 from app.permissions import Permission
+from app.services import audit
 
 logger = logging.getLogger(__name__)
+
+# A refused fragment asks again at every tick of its timer; within this time that is one refusal.
+SAME_REFUSAL_WITHIN = 60.0  # seconds
+_REFUSALS = "guard_refusals"  # action -> when it was refused and kept
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -66,6 +74,8 @@ def errors_shown() -> Iterator[None]:
 
 def acting(
     permission: Permission,
+    *,
+    action: str | None = None,
 ) -> Callable[
     [Callable[Concatenate[Actor, Arguments], Result]],
     Callable[Arguments, Result | None],
@@ -73,7 +83,8 @@ def acting(
     """Make a function of an actor into one that acts for the person signed in at this moment.
 
     Fragments and callbacks run without the entry script, so each asks the database again: an ended session or
-    a changed role takes effect at the next tick. The decorated function returns None where an error was shown.
+    a changed role takes effect at the next tick. A refusal is kept in the audit, as `action` or as the function
+    that asked. The decorated function returns None where an error was shown.
     """
 
     def decorate(
@@ -84,10 +95,30 @@ def acting(
             result: Result | None = None
             with errors_shown():
                 actor = current_actor()
-                actor.require(permission)
-                result = function(actor, *args, **kwargs)
-            return result  # noqa: RET504 - mypy does not know that errors_shown swallows
+                with _refusals_kept(actor, action or _where(function)):
+                    actor.require(permission)
+                    result = function(actor, *args, **kwargs)
+            return result
 
         return act
 
     return decorate
+
+
+@contextmanager
+def _refusals_kept(actor: Actor, action: str) -> Iterator[None]:
+    try:
+        yield
+    except PermissionRefused:
+        refusals: dict[str, float] = st.session_state.setdefault(_REFUSALS, {})
+        now = time.monotonic()
+        if now - refusals.get(action, -SAME_REFUSAL_WITHIN) >= SAME_REFUSAL_WITHIN:
+            refusals[action] = now
+            audit.record_refusal(actor=actor, action=action)
+        raise
+
+
+def _where(function: Callable[..., object]) -> str:
+    # A page runs as `__main__`; its file says which one it is.
+    file = Path(inspect.unwrap(function).__code__.co_filename)
+    return f"{file.parent.name}/{file.name} {function.__name__}"

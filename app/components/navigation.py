@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from app.actor import Actor
+from app.components.guard import acting
 from app.permissions import Permission
 from app.settings import PROJECT_ROOT
 
@@ -55,6 +56,7 @@ def menu_for(actor: Actor) -> dict[str, list[st.Page]]:
     menu: dict[str, list[st.Page]] = {START: [home_of(actor)]}
     for entry in pages_for(actor):
         menu.setdefault(entry.section, []).append(page(entry.name))
+    menu[START].extend(_closed_page(entry, actor) for entry in PAGES if not actor.may(entry.permission))
     return menu
 
 
@@ -76,3 +78,18 @@ def home_of(actor: Actor) -> st.Page:
     return st.Page(
         lambda: st.switch_page(first), title="Fedcost", url_path="home", default=True, visibility="hidden"
     )
+
+
+def _closed_page(entry: PageEntry, actor: Actor) -> st.Page:
+    """Return what stands at the address of a page that the role may not open: the refusal, and the way on.
+
+    The page's own file is not given to Streamlit.
+    """
+
+    def refuse() -> None:
+        st.title(entry.title, anchor=False)
+        acting(entry.permission, action=f"pages/{entry.name}.py")(lambda actor: st.rerun())()
+        first = pages_for(actor)[0]
+        st.page_link(page(first.name), label=f"Go to {first.title}", icon=first.icon)
+
+    return st.Page(refuse, title=entry.title, url_path=entry.name, visibility="hidden")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -9,7 +10,10 @@ from sqlalchemy.orm import Session
 
 from app.actor import Actor
 from app.databases import central_session
+from app.errors import CentralUnavailable
 from db.central import AuditEvent
+
+logger = logging.getLogger(__name__)
 
 Outcome = Literal["ok", "refused", "failed"]
 
@@ -50,6 +54,12 @@ def record(
 
 
 def record_refusal(*, actor: Actor, action: str) -> None:
-    """Keep that a person asked for what their role does not include; in a transaction of its own."""
-    with central_session() as central:
-        record(central=central, actor=actor, action=action, outcome="refused")
+    """Keep that a person asked for what their role does not include; in a transaction of its own.
+
+    If the database does not answer, the log says so instead: the person is refused either way.
+    """
+    try:
+        with central_session() as central:
+            record(central=central, actor=actor, action=action, outcome="refused")
+    except CentralUnavailable:
+        logger.error("a refusal could not be kept: the central database does not answer")
