@@ -13,6 +13,7 @@ from app.actor import Actor
 from app.databases import site_session
 from app.permissions import Permission
 from app.services import patients
+from app.services.patient_query import PatientFilter
 
 router = APIRouter(prefix="/patients", tags=["patients"])
 Reader = Annotated[Actor, Depends(may(Permission.PATIENTS_READ))]
@@ -27,7 +28,9 @@ def list_patients(
 ) -> Any:
     """List patients by name."""
     with site_session(actor) as site:
-        return patients.list_patients(site=site, actor=actor, search=search, cursor=cursor, limit=limit)
+        return patients.list_patients(
+            site=site, actor=actor, filter=PatientFilter(search=search), cursor=cursor, limit=limit
+        )
 
 
 @router.get("/{patient_id}", response_model=PatientAnswer)

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from fl.features import FieldProblem
+
+if TYPE_CHECKING:
+    from db.site import Patient
 
 
 class FedcostError(Exception):
@@ -37,6 +42,47 @@ class NoModelYet(Conflict):
     def __init__(self) -> None:
         super().__init__(
             "No model has been trained yet. An administrator starts the first training on the Training page."
+        )
+
+
+@dataclass(frozen=True)
+class FieldDifference:
+    """One field of a record that two people want to be different.
+
+    Attributes
+    ----------
+    field, label
+        The column's name, and what a clinician reads.
+    theirs
+        What the record holds now.
+    yours
+        What the refused edit wanted; both in the column's own type, None for an unknown cost.
+    """
+
+    field: str
+    label: str
+    theirs: Any
+    yours: Any
+
+
+class PatientChanged(Conflict):
+    """Somebody changed the patient since the editor opened the record; nothing was overwritten.
+
+    Attributes
+    ----------
+    current
+        The patient as the record is now, belonging to no session; editing again with its `row_version`
+        overwrites it knowingly.
+    differences
+        Every field in which the refused edit differs from the record now; never empty.
+    """
+
+    def __init__(self, current: Patient, differences: Sequence[FieldDifference]) -> None:
+        self.current = current
+        self.differences = tuple(differences)
+        super().__init__(
+            "Somebody else changed this patient while you were editing. Nothing was overwritten: compare "
+            "both versions and choose."
         )
 
 

@@ -20,7 +20,8 @@ from app.components.tables import show_patients
 from app.databases import site_session
 from app.errors import InvalidInput
 from app.permissions import Permission
-from app.services import imports, patients
+from app.services import imports, patient_records, patients
+from app.services.patient_query import PatientFilter
 from db.site import Patient
 
 PATIENTS_PER_PAGE = 25
@@ -68,7 +69,7 @@ def add_dialog(actor: Actor) -> None:
         return
     try:
         with site_session(actor) as site:
-            added = patients.add_patient(
+            added = patient_records.add_patient(
                 site=site,
                 actor=actor,
                 first_name=entry.first_name,
@@ -108,9 +109,10 @@ def show_list(actor: Actor) -> None:
         st.session_state["patients_searched"] = search
         first_page("patients")
     with site_session(actor) as site:
-        total = patients.count_patients(site=site, actor=actor, search=search)
+        wanted = PatientFilter(search=search)
+        total = patients.count_patients(site=site, actor=actor, filter=wanted)
         listed = patients.list_patients(
-            site=site, actor=actor, search=search, cursor=current_cursor("patients"), limit=PATIENTS_PER_PAGE
+            site=site, actor=actor, filter=wanted, cursor=current_cursor("patients"), limit=PATIENTS_PER_PAGE
         )
     if not listed.items:
         if search:

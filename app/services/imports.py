@@ -16,7 +16,7 @@ from app.actor import Actor
 from app.errors import InvalidInput
 from app.permissions import Permission
 from app.services.access import record_access
-from app.services.patients import column_values, parse_cost, parse_name
+from app.services.patient_records import column_values, parse_cost, parse_name
 from db.site import Patient
 from fl.features import FEATURE_NAMES, FEATURES, TARGET_NAME, FeatureValue, FieldProblem, parse_value
 

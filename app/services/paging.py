@@ -14,17 +14,28 @@ T = TypeVar("T")
 
 MAX_PAGE = 100
 LARGEST_ID = 2**31 - 1  # of an integer column in PostgreSQL
+_BEFORE = "before-"
 
 
 @dataclass(frozen=True)
 class Page(Generic[T]):
-    """Some rows of a list, and the cursor of the rows that follow; None at the end.
+    """Some rows of a list, and the cursors of the rows that follow and come before; None at either end.
 
-    A cursor is the id of the last row shown and nothing else: names or dates in it would reach proxies' logs.
+    A cursor holds the id of the row it stands at and nothing else: names or dates in it would reach proxies'
+    logs. Lists that cannot be read backwards leave `previous_cursor` at None.
     """
 
     items: list[T]
     next_cursor: str | None
+    previous_cursor: str | None = None
+
+
+@dataclass(frozen=True)
+class Position:
+    """What a cursor says: the row that the page begins after or, read backwards, ends before."""
+
+    row: str
+    backwards: bool = False
 
 
 def page_of(rows: Sequence[T], limit: int, key: Callable[[T], object]) -> Page[T]:
@@ -32,6 +43,38 @@ def page_of(rows: Sequence[T], limit: int, key: Callable[[T], object]) -> Page[T
     shown = list(rows[:limit])
     more = len(rows) > limit
     return Page(shown, str(key(shown[-1])) if more else None)
+
+
+def position_of(cursor: str) -> Position:
+    """Read a cursor of a list that goes both ways."""
+    if cursor.startswith(_BEFORE):
+        return Position(cursor.removeprefix(_BEFORE), backwards=True)
+    return Position(cursor)
+
+
+def page_at(position: Position | None, rows: Sequence[T], limit: int, key: Callable[[T], object]) -> Page[T]:
+    """Make a page with both cursors from a query that asked for `limit` + 1 rows in the direction of reading.
+
+    Parameters
+    ----------
+    position
+        Where the page was asked for; None is the first page.
+    rows
+        In the order of reading: for a page read backwards the row nearest to the position comes first.
+    key
+        What a cursor calls a row.
+    """
+    shown, more = list(rows[:limit]), len(rows) > limit
+    backwards = position is not None and position.backwards
+    if backwards:
+        shown.reverse()
+    before = more if backwards else position is not None
+    after = more or backwards
+    return Page(
+        shown,
+        next_cursor=str(key(shown[-1])) if shown and after else None,
+        previous_cursor=f"{_BEFORE}{key(shown[0])}" if shown and before else None,
+    )
 
 
 def check_limit(limit: int) -> int:

@@ -1,78 +1,97 @@
-"""The patients of the actor's own institution: listing, searching, reading and adding."""
+"""The patients of the actor's own institution: listing, searching, counting, reading and exporting."""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
-from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Select, func, literal_column, select, tuple_
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 
 from app.actor import Actor
-from app.errors import InvalidInput, NotFound
+from app.errors import NotFound
 from app.permissions import Permission
 from app.services.access import record_access
-from app.services.paging import Page, check_limit, page_of, unknown_cursor, uuid_cursor
-from db.site import PATIENT_NAME_SQL, Patient
-from fl.features import FieldProblem, validate
+from app.services.paging import Page, Position, check_limit, page_at, position_of
+from app.services.patient_pages import cursor_of, rows_at
+from app.services.patient_query import PatientFilter, PatientSort, sort_key
+from db.site import Patient
 
-LONGEST_NAME = 255
-LONGEST_SEARCH = 100
-LARGEST_COST = Decimal("9999999999.99")  # USD, what the column holds
-_TRIGRAM = 3  # characters; a shorter word cannot use the trigram index
+EVERYBODY = PatientFilter()
+EXPORT_BATCH = 1000  # rows that an export holds at a time
+
+
+@dataclass(frozen=True)
+class CostDistribution:
+    """How many of the institution's patients have a known cost between two edges.
+
+    Attributes
+    ----------
+    edges
+        n + 1 yearly costs in USD, ascending from 0 in equal steps; the last is infinite: the last bin is open.
+    counts
+        Patients from edges[i] to below edges[i + 1], n of them.
+    count
+        Patients with a known cost: the sum of `counts`.
+    """
+
+    edges: tuple[float, ...]
+    counts: tuple[int, ...]
+    count: int
 
 
 def list_patients(
     *,
     site: Session,
     actor: Actor,
-    search: str | None = None,
+    filter: PatientFilter = EVERYBODY,
+    sort: PatientSort = PatientSort.NAME,
+    descending: bool = False,
     cursor: str | None = None,
     limit: int = 25,
 ) -> Page[Patient]:
-    """List patients by last name, first name and id.
+    """List one page of the patients that `filter` names; unknown costs come last in both directions.
 
     Parameters
     ----------
-    search
-        Words that must all occur in the name, in any order and in any case.
     cursor
-        `next_cursor` of the page before.
+        `next_cursor` or `previous_cursor` of another page of the same list. It stands where its row stood when
+        that page was read, even if the row was edited or deleted since.
     limit
         Rows on the page, 1 to 100.
 
     Raises
     ------
     InvalidInput
-        If the search, the cursor or the limit is not accepted.
+        If the filter, the cursor or the limit is not accepted.
     """
     actor.require(Permission.PATIENTS_READ)
-    words = search_words(search)
-    query, found = _query(words)
-    if cursor is not None:
-        last = site.get(Patient, uuid_cursor(cursor))
-        if last is None:
-            raise unknown_cursor()
-        keyset = tuple_(found.last_name, found.first_name, found.id)
-        query = query.where(keyset > (last.last_name, last.first_name, last.id))
-    query = query.order_by(found.last_name, found.first_name, found.id).limit(check_limit(limit) + 1)
-    page = page_of(site.scalars(query).all(), limit, lambda patient: patient.id)
+    filter.check()
+    check_limit(limit)
+    position = position_of(cursor) if cursor is not None else None
+    rows = _read(site, filter, sort, descending, position, limit)
+    if position is not None and position.backwards and len(rows) < limit:
+        # The beginning of the list: a whole page rather than what is left of one.
+        position = None
+        rows = _read(site, filter, sort, descending, position, limit)
+    page = page_at(position, rows, limit, cursor_of)
     record_access(
         site,
         actor,
-        "patients_searched" if words else "patients_listed",
-        details={"patient_ids": [str(patient.id) for patient in page.items]},
+        "patients_searched" if filter.words() else "patients_listed",
+        details={"patient_ids": [str(patient.id) for patient in page.items], "filters": filter.used},
     )
     return page
 
 
-def count_patients(*, site: Session, actor: Actor, search: str | None = None) -> int:
-    """Count the patients that `list_patients` would go through."""
+def count_patients(*, site: Session, actor: Actor, filter: PatientFilter = EVERYBODY) -> int:
+    """Count the patients that `list_patients` would go through; raises `InvalidInput` as it does."""
     actor.require(Permission.PATIENTS_READ)
-    conditions = [_name_contains(word) for word in search_words(search)]
-    return site.scalar(select(func.count()).select_from(Patient).where(*conditions)) or 0
+    filter.check()
+    count = _count(site, filter)
+    record_access(site, actor, "patients_counted", details={"count": count, "filters": filter.used})
+    return count
 
 
 def get_patient(*, site: Session, actor: Actor, patient_id: uuid.UUID) -> Patient:
@@ -81,127 +100,68 @@ def get_patient(*, site: Session, actor: Actor, patient_id: uuid.UUID) -> Patien
     Raises
     ------
     NotFound
-        If this institution has no such patient; another institution's are not distinguished from none.
+        If this institution has no such patient, or they were deleted; another institution's are not
+        distinguished from none.
     """
     actor.require(Permission.PATIENTS_READ)
     patient = site.get(Patient, patient_id)
-    if patient is None:
+    if patient is None or patient.deleted_at is not None:
         raise NotFound("There is no such patient in your hospital.")
     record_access(site, actor, "patient_read", patient_id=patient.id)
     return patient
 
 
-def add_patient(
+def patients_for_export(
     *,
     site: Session,
     actor: Actor,
-    first_name: str,
-    last_name: str,
-    inputs: Mapping[str, object],
-    insurance_cost: object = None,
-) -> Patient:
-    """Add one patient.
+    filter: PatientFilter = EVERYBODY,
+    sort: PatientSort = PatientSort.NAME,
+    descending: bool = False,
+) -> Iterator[Patient]:
+    """Return every patient of a list, read while they are taken; the session must stay open for so long.
 
-    Parameters
-    ----------
-    inputs
-        The six features, as typed.
-    insurance_cost
-        USD a year, or None if it is not known yet.
+    The access log gets how many patients there are and which filters were used, before the first is read.
 
     Raises
     ------
     InvalidInput
-        Naming every field that is missing or not accepted.
+        If the filter is not accepted.
     """
-    actor.require(Permission.PATIENTS_WRITE)
-    values, problems = validate(inputs)
-    names: dict[str, str] = {}
-    for field, label, raw in (
-        ("first_name", "First name", first_name),
-        ("last_name", "Last name", last_name),
-    ):
-        try:
-            names[field] = parse_name(label, raw)
-        except ValueError as error:
-            problems.append(FieldProblem(field, str(error)))
-    cost: Decimal | None = None
-    try:
-        cost = parse_cost(insurance_cost)
-    except ValueError as error:
-        problems.append(FieldProblem("insurance_cost", str(error)))
-    if problems:
-        raise InvalidInput(problems)
-    patient = Patient(**names, **column_values(values), insurance_cost=cost, created_by=actor.worker_id)
-    site.add(patient)
+    actor.require(Permission.PATIENTS_EXPORT)
+    filter.check()
+    details = {"count": _count(site, filter), "filters": filter.used, "sort": sort.value}
+    record_access(site, actor, "patients_exported", details=details)
     site.flush()
-    record_access(site, actor, "patient_added", patient_id=patient.id)
-    return patient
+    keys = sort_key(sort, descending=descending)
+    query = (
+        select(Patient)
+        .where(*filter.conditions())
+        .order_by(*(key.desc() if descending else key for key in keys))
+        .execution_options(yield_per=EXPORT_BATCH)
+    )
+    return iter(site.scalars(query))
 
 
-def parse_name(label: str, raw: str) -> str:
-    """Return a person's name without surrounding spaces; raises `ValueError` with a sentence."""
-    name = " ".join(raw.split())
-    if not name:
-        raise ValueError(f"{label} is missing.")
-    if len(name) > LONGEST_NAME:
-        raise ValueError(f"{label} has {len(name)} characters; at most {LONGEST_NAME} are kept.")
-    if not is_storable(name):
-        raise ValueError(f"{label} contains a character that cannot be stored.")
-    return name
+def cost_distribution(*, site: Session, actor: Actor) -> CostDistribution:
+    """Return the histogram of the institution's own known costs.
+
+    It reads every cost, a fifth of a second for a million patients: a page should keep the answer for a while.
+    """
+    actor.require(Permission.PATIENTS_READ)
+    raise NotImplementedError
 
 
-def parse_cost(raw: object) -> Decimal | None:
-    """Return a yearly cost in USD, whole cents, None if empty; raises `ValueError` with a sentence."""
-    text = "" if raw is None else str(raw).strip()
-    if not text:
-        return None
-    problem = f"Insurance cost is {text[:40]!r}; expected an amount in USD from 0 to {LARGEST_COST:,}."
-    try:
-        cost = Decimal(text)
-    except InvalidOperation:
-        raise ValueError(problem) from None
-    if not cost.is_finite() or not 0 <= cost <= LARGEST_COST:
-        raise ValueError(problem)
-    return cost.quantize(Decimal("0.01"), rounding=ROUND_HALF_UP)
+def _count(site: Session, filter: PatientFilter) -> int:
+    return site.scalar(select(func.count()).select_from(Patient).where(*filter.conditions())) or 0
 
 
-def column_values(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return valid feature values as the patient table holds them: BMI with three decimals."""
-    return {**values, "bmi": Decimal(str(values["bmi"])).quantize(Decimal("0.001"), rounding=ROUND_HALF_UP)}
-
-
-def is_storable(text: str) -> bool:
-    """Tell whether PostgreSQL can hold `text`: no NUL, no half of a surrogate pair."""
-    return "\x00" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
-
-
-def search_words(search: str | None) -> list[str]:
-    """Split a search into the words that a name must contain; raises `InvalidInput` if it is too long."""
-    if search is None:
-        return []
-    if len(search) > LONGEST_SEARCH:
-        message = f"A search has at most {LONGEST_SEARCH} characters."
-        raise InvalidInput([FieldProblem("search", message)])
-    if not is_storable(search):
-        raise InvalidInput([FieldProblem("search", "The search contains a character that no name has.")])
-    # "Miller, Jane" is how lists print a name.
-    return [word.rstrip(",") or word for word in search.split()]
-
-
-def _name_contains(word: str) -> ColumnElement[bool]:
-    escaped = word.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    name: ColumnElement[str] = literal_column(PATIENT_NAME_SQL)
-    return name.like(func.lower(f"%{escaped}%"), escape="\\")
-
-
-def _query(words: list[str]) -> tuple[Select[Patient], type[Patient]]:
-    """Return a query for the patients whose names contain all `words`, and what to order it by."""
-    conditions = [_name_contains(word) for word in words]
-    if max(map(len, words), default=0) < _TRIGRAM:
-        return select(Patient).where(*conditions), Patient
-    # Left alone the planner walks the index of names and filters row by row; finding the matches first and
-    # ordering only them is up to thirty times faster on a million patients.
-    matches = select(Patient).where(*conditions).cte("matches").prefix_with("MATERIALIZED")
-    found = aliased(Patient, matches)
-    return select(found), found
+def _read(
+    site: Session,
+    filter: PatientFilter,
+    sort: PatientSort,
+    descending: bool,
+    position: Position | None,
+    limit: int,
+) -> Sequence[Patient]:
+    return rows_at(site, filter=filter, sort=sort, descending=descending, position=position, count=limit + 1)

@@ -12,7 +12,8 @@ from sqlalchemy.orm import Session
 
 from app.databases import site_session
 from app.errors import InvalidInput, NotFound, PermissionRefused
-from app.services import patients
+from app.services import patient_records, patients
+from app.services.patient_query import PatientFilter
 from db.site import AccessEvent, Patient
 
 VALUES = {"age": "40", "sex": "F", "bmi": "27.4567", "children": 2, "smoker": "no", "region": "northeast"}
@@ -98,8 +99,8 @@ def test_search_takes_every_character_for_itself(consortium: Any, northeast: Ses
         "😀": [],
         "   ": None,
     }.items():
-        found = _all_pages(northeast, doctor, search=search, limit=1)
-        count = patients.count_patients(site=northeast, actor=doctor, search=search)
+        found = _all_pages(northeast, doctor, filter=PatientFilter(search=search), limit=1)
+        count = patients.count_patients(site=northeast, actor=doctor, filter=PatientFilter(search=search))
         if expected is None:
             assert len(found) == count == 9, search
         else:
@@ -129,8 +130,8 @@ def test_a_search_uses_the_trigram_index(consortium: Any, northeast: Session) ->
 def test_unacceptable_searches_cursors_and_limits_are_named(consortium: Any, northeast: Session) -> None:
     doctor = consortium.actors["doctor"]
     for arguments, field in (
-        ({"search": "x" * 101}, "search"),
-        ({"search": "a\x00b"}, "search"),
+        ({"filter": PatientFilter(search="x" * 101)}, "search"),
+        ({"filter": PatientFilter(search="a\x00b")}, "search"),
         ({"cursor": "nonsense"}, "cursor"),
         ({"cursor": str(uuid.uuid4())}, "cursor"),
         ({"limit": 0}, "limit"),
@@ -169,7 +170,7 @@ def test_roles_are_asked_by_the_service_too(consortium: Any, northeast: Session)
             lambda actor=actor: patients.list_patients(site=northeast, actor=actor),
             lambda actor=actor: patients.count_patients(site=northeast, actor=actor),
             lambda actor=actor: patients.get_patient(site=northeast, actor=actor, patient_id=uuid.uuid4()),
-            lambda actor=actor: patients.add_patient(
+            lambda actor=actor: patient_records.add_patient(
                 site=northeast, actor=actor, first_name="A", last_name="B", inputs=VALUES
             ),
         ):
@@ -179,7 +180,7 @@ def test_roles_are_asked_by_the_service_too(consortium: Any, northeast: Session)
 
 def test_adding_a_patient_keeps_who_and_what(consortium: Any, northeast: Session) -> None:
     nurse = consortium.actors["nurse"]
-    added = patients.add_patient(
+    added = patient_records.add_patient(
         site=northeast,
         actor=nurse,
         first_name="  Ada  Mary ",
@@ -201,7 +202,7 @@ def test_adding_a_patient_keeps_who_and_what(consortium: Any, northeast: Session
 
 def test_a_bad_patient_names_every_field_and_adds_nothing(consortium: Any, northeast: Session) -> None:
     with pytest.raises(InvalidInput) as refused:
-        patients.add_patient(
+        patient_records.add_patient(
             site=northeast,
             actor=consortium.actors["doctor"],
             first_name=" ",
