@@ -37,6 +37,9 @@ class Feature:
         Accepted values with their labels, in the order of the one-hot columns.
     synonyms
         Other spellings that files use, lower case, and the value they mean.
+    headings
+        What files call the column besides `name` and `label`, lower case, without units and such words as
+        "number of".
     """
 
     name: str
@@ -51,6 +54,7 @@ class Feature:
     default: FeatureValue | None = None
     categories: tuple[tuple[str, str], ...] = ()
     synonyms: tuple[tuple[str, str], ...] = ()
+    headings: tuple[str, ...] = ()
 
     @property
     def values(self) -> tuple[str, ...]:
@@ -85,6 +89,7 @@ FEATURES: tuple[Feature, ...] = (
         "category",
         categories=(("female", "Female"), ("male", "Male")),
         synonyms=(("f", "female"), ("m", "male"), ("woman", "female"), ("man", "male")),
+        headings=("gender",),
     ),
     Feature(
         "bmi",
@@ -97,6 +102,7 @@ FEATURES: tuple[Feature, ...] = (
         usual=(15.5, 54),
         bands=(18.5, 25, 30, 35),
         default=27.0,
+        headings=("bmi", "body mass index"),
     ),
     Feature(
         "children",
@@ -107,13 +113,26 @@ FEATURES: tuple[Feature, ...] = (
         maximum=30,
         usual=(0, 5),
         default=0,
+        headings=("kids", "child", "child count", "children count", "dependents", "dependants"),
     ),
     Feature(
         "smoker",
         "Smoker",
         "category",
         categories=(("no", "No"), ("yes", "Yes")),
-        synonyms=(("n", "no"), ("y", "yes"), ("0", "no"), ("1", "yes"), ("false", "no"), ("true", "yes")),
+        synonyms=(
+            ("n", "no"),
+            ("y", "yes"),
+            ("0", "no"),
+            ("1", "yes"),
+            ("false", "no"),
+            ("true", "yes"),
+            ("never", "no"),
+            ("nonsmoker", "no"),
+            ("current", "yes"),
+            ("smoker", "yes"),
+        ),
+        headings=("smoking", "smoking status", "smoker status", "smokes", "tobacco", "tobacco use"),
     ),
     Feature(
         "region",
@@ -127,6 +146,7 @@ FEATURES: tuple[Feature, ...] = (
             ("southwest", "Southwest"),
         ),
         synonyms=(("ne", "northeast"), ("nw", "northwest"), ("se", "southeast"), ("sw", "southwest")),
+        headings=("residential area", "residence region", "area"),
     ),
 )
 
@@ -232,9 +252,14 @@ def encode(columns: Mapping[str, Sequence[Any] | NDArray[Any]]) -> NDArray[np.fl
             encoded.extend((column == value).astype(np.float64) for value in feature.values)
         else:
             encoded.append(column.astype(np.float64))
-    obese = (np.asarray(columns["bmi"]).astype(np.float64) > OBESE_ABOVE_BMI).astype(np.float64)
-    smoker = (np.asarray(columns["smoker"]) == "yes").astype(np.float64)
-    return np.column_stack([*encoded, obese, obese * smoker])
+    own = np.column_stack(encoded)
+    return np.column_stack([own, derived_inputs(own)])
+
+
+def derived_inputs(own: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Compute the last columns of `encode`, shape (n, 2), from the features' own columns, shape (n, 11)."""
+    obese = own[:, INPUT_NAMES.index("bmi")] > OBESE_ABOVE_BMI
+    return np.column_stack([obese, obese * own[:, INPUT_NAMES.index("smoker_yes")]]).astype(np.float64)
 
 
 @dataclass(frozen=True)
