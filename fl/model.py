@@ -81,9 +81,10 @@ def forward(weights: Sequence[NDArray[np.float32]], inputs: NDArray[np.float32])
     activation = inputs
     last = len(weights) - 2
     for index in range(0, len(weights), 2):
-        activation = activation @ weights[index] + weights[index + 1]
+        activation = activation @ weights[index]
+        activation += weights[index + 1]
         if index != last:
-            activation = np.maximum(activation, 0.0)
+            np.maximum(activation, 0.0, out=activation)
     return activation[:, 0]
 
 
@@ -110,6 +111,9 @@ class CostModel:
 
         A cost below zero, which the network can produce far outside its data, is answered as zero.
         """
+        return np.maximum(self.unclipped_costs(encode(columns)), 0.0)
+
+    def unclipped_costs(self, inputs: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return what the network answers for encoded, unscaled inputs, shape (n, 13): USD, shape (n,)."""
         layers: list[NDArray[np.float32]] = self._layers  # type: ignore[attr-defined]
-        scaled = self.preprocessing.scale_inputs(encode(columns))
-        return np.maximum(self.preprocessing.cost_of(forward(layers, scaled)), 0.0)
+        return self.preprocessing.cost_of(forward(layers, self.preprocessing.scale_inputs(inputs)))
