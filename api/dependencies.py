@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any
 
-from fastapi import Depends, Query, Request
+from fastapi import Depends, Query, Request, Response
+from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.concurrency import run_in_threadpool
 
 from app.actor import Actor
 from app.auth.tokens import actor_for_access_token
@@ -18,7 +20,11 @@ from app.services.paging import MAX_PAGE
 _bearer = HTTPBearer(auto_error=False, description="The access_token that POST /auth/login answers.")
 
 Cursor = Annotated[
-    str | None, Query(max_length=100, description="next_cursor of the page before; none for the first page")
+    str | None,
+    Query(
+        max_length=100,
+        description="next_cursor or previous_cursor of the page before; none for the first page",
+    ),
 ]
 Limit = Annotated[int, Query(ge=1, le=MAX_PAGE, description="rows on a page")]
 
@@ -28,10 +34,50 @@ def caller_address(request: Request) -> str | None:
     return request.client.host if request.client else None
 
 
-def signed_in(
-    request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
-) -> Actor:
-    """Return who is calling, read from the database; raises `SessionEnded` without a valid token."""
+class May:
+    """A dependency that gives the caller to a route that needs `permission`; its route is a `GuardedRoute`."""
+
+    def __init__(self, permission: Permission) -> None:
+        self.permission = permission
+
+    async def __call__(
+        self, request: Request, _: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+    ) -> Actor:
+        """Return who is calling."""
+        actor: Actor = request.state.actor
+        actor.require(self.permission)
+        return actor
+
+
+class GuardedRoute(APIRoute):
+    """A route that knows who is calling, and whether they may, before anything else of the request is looked at.
+
+    FastAPI reads and parses a body before the first dependency runs. Services ask for the permission too.
+    """
+
+    @property
+    def permissions(self) -> tuple[Permission, ...]:
+        """What a caller's role must include."""
+        calls = (dependency.call for dependency in self.dependant.dependencies)
+        return tuple(call.permission for call in calls if isinstance(call, May))
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return what answers a request of this route."""
+        answer = super().get_route_handler()
+
+        async def guarded(request: Request) -> Response:
+            await run_in_threadpool(_admit, request, await _bearer(request), self.permissions)
+            return await answer(request)
+
+        return guarded
+
+
+def _admit(
+    request: Request,
+    credentials: HTTPAuthorizationCredentials | None,
+    permissions: tuple[Permission, ...],
+) -> None:
+    """Note on the request who is calling, read from the database; raises `SessionEnded`, `PermissionRefused`."""
     if credentials is None:
         raise SessionEnded("Sign in first: this needs an access token from POST /api/auth/login.")
     with central_session() as central:
@@ -39,17 +85,5 @@ def signed_in(
             central, token=credentials.credentials, address=caller_address(request)
         )
     request.state.actor = actor
-    return actor
-
-
-def may(permission: Permission) -> Callable[[Actor], Actor]:
-    """Return a dependency that answers 403 unless the caller's role has `permission`.
-
-    Services ask too. Asked here, a wrong role is refused before the rest of the request is looked at.
-    """
-
-    def require(actor: Annotated[Actor, Depends(signed_in)]) -> Actor:
+    for permission in permissions:
         actor.require(permission)
-        return actor
-
-    return require

@@ -1,4 +1,4 @@
-"""Refuses requests that are larger than anything the API accepts, before they are read into memory."""
+"""Refuses requests that are larger than what their address accepts, before they are read into memory."""
 
 from __future__ import annotations
 
@@ -7,7 +7,16 @@ import contextlib
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.services.table import MAX_BYTES
+
 LARGEST_BODY = 64 * 1024  # bytes
+LARGEST_BATCH = 8 * 1024 * 1024  # bytes
+_ENVELOPE = 64 * 1024  # bytes; what a form with a file in it has beside the file
+# (method, path): bytes, where it is not `LARGEST_BODY`.
+LARGER_BODIES: dict[tuple[str, str], int] = {
+    ("POST", "/patients/import"): MAX_BYTES + _ENVELOPE,
+    ("POST", "/predictions/batch"): LARGEST_BATCH,
+}
 _TOO_LARGE = {"detail": "The request is larger than any this address accepts."}
 
 
@@ -26,8 +35,9 @@ class BodyLimit:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        largest = _largest_body(scope)
         declared = dict(scope["headers"]).get(b"content-length", b"0")
-        if not declared.isdigit() or int(declared) > LARGEST_BODY:
+        if not declared.isdigit() or int(declared[:20]) > largest:
             await JSONResponse(_TOO_LARGE, 413)(scope, receive, send)
             return
         received = 0
@@ -38,7 +48,7 @@ class BodyLimit:
             message = await receive()
             if message["type"] == "http.request":
                 received += len(message.get("body", b""))
-                if received > LARGEST_BODY:
+                if received > largest:
                     too_large = True
                     raise _BodyTooLarge
             return message
@@ -52,3 +62,8 @@ class BodyLimit:
             await self.app(scope, counted, unless_too_large)
         if too_large:
             await JSONResponse(_TOO_LARGE, 413)(scope, receive, send)
+
+
+def _largest_body(scope: Scope) -> int:
+    path = scope["path"].removeprefix(scope.get("root_path", ""))
+    return LARGER_BODIES.get((scope["method"], path), LARGEST_BODY)

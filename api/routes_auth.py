@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 
 from api.dependencies import caller_address
-from api.schemas import LoginAnswer, LoginRequest
+from api.schemas_auth import LoginAnswer, LoginRequest
 from app.auth.sessions import actor_for_session, open_session
 from app.auth.sign_in import verify_credentials
 from app.auth.tokens import access_token_lifetime, issue_access_token

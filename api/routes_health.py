@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Response
 
-from api.schemas import HealthAnswer
+from api.schemas_auth import HealthAnswer
 from app.databases import central_session
 from app.errors import CentralUnavailable
 from app.services import monitoring

@@ -6,15 +6,15 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
 
-from api.dependencies import may
-from api.schemas import ModelMetricsAnswer, ModelStatusAnswer
+from api.dependencies import GuardedRoute, May
+from api.schemas_models import ModelMetricsAnswer, ModelStatusAnswer
 from app.actor import Actor
 from app.databases import central_session
 from app.permissions import Permission
 from app.services import models
 
-router = APIRouter(prefix="/model", tags=["model"])
-Reader = Annotated[Actor, Depends(may(Permission.MODEL_CARD))]
+router = APIRouter(prefix="/model", tags=["model"], route_class=GuardedRoute)
+Reader = Annotated[Actor, Depends(May(Permission.MODEL_CARD))]
 
 
 @router.get("/status", response_model=ModelStatusAnswer)

@@ -7,19 +7,19 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
 
-from api.dependencies import Cursor, Limit, may
-from api.schemas import Items, PatientAnswer
+from api.dependencies import Cursor, GuardedRoute, Limit, May
+from api.schemas_patients import PatientAnswer, PatientItems
 from app.actor import Actor
 from app.databases import site_session
 from app.permissions import Permission
 from app.services import patients
 from app.services.patient_query import PatientFilter
 
-router = APIRouter(prefix="/patients", tags=["patients"])
-Reader = Annotated[Actor, Depends(may(Permission.PATIENTS_READ))]
+router = APIRouter(prefix="/patients", tags=["patients"], route_class=GuardedRoute)
+Reader = Annotated[Actor, Depends(May(Permission.PATIENTS_READ))]
 
 
-@router.get("", response_model=Items[PatientAnswer])
+@router.get("", response_model=PatientItems)
 def list_patients(
     actor: Reader,
     search: Annotated[str | None, Query(description="words that the name contains")] = None,

@@ -6,15 +6,16 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
 
-from api.dependencies import Cursor, Limit, may
-from api.schemas import Items, NewPredictionAnswer, PredictionAnswer, PredictionRequest, features_of
+from api.dependencies import Cursor, GuardedRoute, Limit, May
+from api.schemas import Items, features_of
+from api.schemas_predictions import NewPredictionAnswer, PredictionAnswer, PredictionRequest
 from app.actor import Actor
 from app.databases import central_session, site_session
 from app.permissions import Permission
 from app.services import predictions
 
-router = APIRouter(prefix="/predictions", tags=["predictions"])
-Predictor = Annotated[Actor, Depends(may(Permission.PREDICT))]
+router = APIRouter(prefix="/predictions", tags=["predictions"], route_class=GuardedRoute)
+Predictor = Annotated[Actor, Depends(May(Permission.PREDICT))]
 
 
 @router.post("", response_model=NewPredictionAnswer)

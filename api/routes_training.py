@@ -6,16 +6,16 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
 
-from api.dependencies import may
-from api.schemas import RunAccepted, RunAnswer, RunRequest
+from api.dependencies import GuardedRoute, May
+from api.schemas_training import RunAccepted, RunAnswer, RunRequest
 from app.actor import Actor
 from app.databases import central_session
 from app.permissions import Permission
 from app.services import monitoring, training
 
-router = APIRouter(prefix="/training/runs", tags=["training"])
-Controller = Annotated[Actor, Depends(may(Permission.TRAINING_CONTROL))]
-Reader = Annotated[Actor, Depends(may(Permission.TRAINING_READ))]
+router = APIRouter(prefix="/training/runs", tags=["training"], route_class=GuardedRoute)
+Controller = Annotated[Actor, Depends(May(Permission.TRAINING_CONTROL))]
+Reader = Annotated[Actor, Depends(May(Permission.TRAINING_READ))]
 
 
 @router.post("", status_code=202, response_model=RunAccepted)

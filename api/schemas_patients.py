@@ -1,0 +1,140 @@
+"""Bodies of reading and writing patients; the features come from the feature table."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field, StrictBool, StrictInt, StrictStr, create_model
+
+from api.schemas import Answer, ErrorBody, Items, Request, Usd, features_accepted, features_answered
+
+LARGEST_COST = 9_999_999_999.99  # USD, what the column holds
+
+
+class _PatientIdentity(Answer):
+    id: uuid.UUID
+    first_name: str
+    last_name: str
+
+
+class _PatientRecord(_PatientIdentity):
+    insurance_cost: Usd | None = Field(description="USD a year; null if not known")
+    cost_entered_at: datetime | None = Field(
+        description="when a cost that was not known at first was entered; null otherwise"
+    )
+    row_version: int = Field(description="send it with an edit, so that nobody's change is overwritten")
+    created_at: datetime
+    updated_at: datetime
+    deleted_at: datetime | None = Field(description="null unless the patient was deleted")
+
+
+class _PatientEntry(Request):
+    first_name: StrictStr = Field(description="At most 255 characters.")
+    last_name: StrictStr = Field(description="At most 255 characters.")
+    insurance_cost: Annotated[
+        float | None,
+        Field(
+            strict=True,
+            description="USD a year; null if not known.",
+            json_schema_extra={"minimum": 0, "maximum": LARGEST_COST},
+        ),
+    ] = None
+
+
+class _PatientEdit(_PatientEntry):
+    row_version: StrictInt = Field(
+        description="row_version of the record that the edit was made from; 409 if somebody changed it since"
+    )
+
+
+if TYPE_CHECKING:
+    PatientAnswer = _PatientRecord
+    PatientEntry = _PatientEntry
+    PatientEdit = _PatientEdit
+else:
+    PatientAnswer = create_model(
+        "PatientAnswer",
+        __base__=_PatientRecord,
+        __doc__="One patient of the caller's own hospital.",
+        **features_answered(),
+    )
+    PatientEntry = create_model(
+        "PatientEntry", __base__=_PatientEntry, __doc__="A patient to add.", **features_accepted()
+    )
+    PatientEdit = create_model(
+        "PatientEdit",
+        __base__=_PatientEdit,
+        __doc__="A patient as the record should be; an insurance_cost that is left out is not known.",
+        **features_accepted(),
+    )
+
+
+class PatientItems(Items[PatientAnswer]):
+    """One page of the list of patients."""
+
+    count: int | None = Field(None, description="patients of all pages; only if `count=true` was asked for")
+
+
+class PatientList(Answer):
+    """Patients that were deleted and can still be restored."""
+
+    items: list[PatientAnswer]
+
+
+class PossibleDuplicates(ErrorBody):
+    """The patient was not added: there are patients of the same name and age."""
+
+    possible_duplicates: list[uuid.UUID] = Field(description="their ids")
+
+
+class Difference(Answer):
+    """One field that two people want to be different."""
+
+    field: str
+    label: str = Field(description="as a clinician reads it")
+    theirs: Any = Field(description="what the record holds now")
+    yours: Any = Field(description="what this edit wanted")
+
+
+class PatientChangedBody(ErrorBody):
+    """The edit was not made: somebody changed the patient since."""
+
+    current: PatientAnswer
+    differences: list[Difference]
+
+
+class PatientChangeAnswer(Answer):
+    """One change of a patient's record."""
+
+    id: int
+    occurred_at: datetime
+    worker_id: int
+    worker_name: str
+    action: Literal["added", "imported", "edited", "deleted", "restored"]
+    changes: dict[str, tuple[Any, Any]] = Field(description="field -> value before and value after")
+
+
+class ImportAnswer(Answer):
+    """What a file holds and, unless it was only checked, what became of it."""
+
+    checked_only: StrictBool
+    rows: int = Field(description="patients in the file")
+    costs_known: int = Field(description="patients of the file whose cost it says")
+    ignored: list[str] = Field(description="columns that have no place in a patient's record")
+    notes: list[str] = Field(description="how the file was read")
+    mapping: dict[str, str | None] = Field(description="field -> heading of the column it was read from")
+    added: int | None = Field(description="null if the file was only checked")
+    already_there: int | None = Field(
+        description="patients of the file that were there before; left as they are"
+    )
+    costs_filled: int | None = Field(description="patients whose cost was not known before")
+
+
+class CostDistributionAnswer(Answer):
+    """How many of the hospital's patients have which known cost."""
+
+    edges: list[float] = Field(description="USD a year; one more than counts")
+    counts: list[int]
+    count: int = Field(description="patients whose cost is known")
