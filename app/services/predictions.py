@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import select, tuple_
 from sqlalchemy.orm import Session
 
@@ -20,7 +23,6 @@ from db.site import Patient, Prediction
 from fl.features import FEATURES, FeatureValue, validate
 
 LARGEST_COST = Decimal("9999999999.99")  # USD, what the column holds
-_CENT = Decimal("0.01")
 
 
 @dataclass(frozen=True)
@@ -59,27 +61,70 @@ def predict(*, central: Session, actor: Actor, inputs: Mapping[str, object]) -> 
         If no model was trained yet.
     """
     actor.require(Permission.PREDICT)
+    values = valid_inputs(inputs)
+    return predict_with(models.champion(central=central), values)
+
+
+def valid_inputs(inputs: Mapping[str, object]) -> dict[str, FeatureValue]:
+    """Return all features as validated; raises `InvalidInput` naming every field that is not accepted."""
     values, problems = validate(inputs)
     if problems:
         raise InvalidInput(problems)
-    loaded = models.champion(central=central)
-    return predict_with(loaded, values)
+    return values
 
 
 def predict_with(loaded: models.LoadedModel, values: Mapping[str, FeatureValue]) -> CostPrediction:
     """Predict from valid values with a loaded model; raises `Conflict` if the model answers no number."""
-    cost = float(loaded.model.predict({name: [value] for name, value in values.items()})[0])
-    if not cost <= float(LARGEST_COST):  # also refuses NaN
-        raise Conflict(
-            f"Model {loaded.version} gives no usable cost for these values. Please tell an administrator."
-        )
+    cost = predict_columns(loaded, {name: [value] for name, value in values.items()})
     return CostPrediction(
         inputs=dict(values),
-        predicted_cost=Decimal(cost).quantize(_CENT),
-        interval=None,
+        predicted_cost=in_cents(cost[0]),
+        interval=_interval_of(loaded, cost, values),
         model_version=loaded.version,
         cautions=cautions_for(values),
     )
+
+
+def predict_columns(
+    loaded: models.LoadedModel, columns: Mapping[str, Sequence[FeatureValue] | NDArray[Any]]
+) -> NDArray[np.float64]:
+    """Predict from columns of valid values; USD a year, shape (n,), whole cents.
+
+    Raises
+    ------
+    Conflict
+        If the model answers anything that is no cost.
+    """
+    costs = loaded.model.predict(columns)
+    if not np.all(costs <= float(LARGEST_COST)):  # also refuses NaN
+        raise Conflict(
+            f"Model {loaded.version} gives no usable cost for these values. Please tell an administrator."
+        )
+    return costs.round(2)
+
+
+def interval_columns(
+    loaded: models.LoadedModel,
+    costs: NDArray[np.float64],
+    columns: Mapping[str, Sequence[Any] | NDArray[Any]],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the ends of the 90 % intervals, USD a year, shape (n,), whole cents; NaN where there is none."""
+    if loaded.calibration is None:
+        return np.full(costs.shape, np.nan), np.full(costs.shape, np.nan)
+    low, high = loaded.calibration.interval(costs, np.asarray(columns["smoker"]))
+    return low.round(2), np.minimum(high, float(LARGEST_COST)).round(2)
+
+
+def in_cents(cost: float) -> Decimal:
+    """Return an amount in USD with two decimals."""
+    return Decimal(f"{cost:.2f}")
+
+
+def _interval_of(
+    loaded: models.LoadedModel, cost: NDArray[np.float64], values: Mapping[str, FeatureValue]
+) -> tuple[Decimal, Decimal] | None:
+    low, high = interval_columns(loaded, cost, {name: [value] for name, value in values.items()})
+    return None if np.isnan(low[0]) else (in_cents(low[0]), in_cents(high[0]))
 
 
 def cautions_for(values: Mapping[str, FeatureValue]) -> list[str]:
