@@ -1,7 +1,26 @@
-"""Overview."""
+"""Overview: the first page of every role; its figures lead to where they come from."""
 
 from __future__ import annotations
 
 import streamlit as st
 
-st.title("Overview", anchor=False)
+from app.actor import Actor
+from app.components.formats import plain
+from app.components.guard import acting
+from app.components.overview_clinic import show_clinic
+from app.components.overview_consortium import show_consortium
+from app.permissions import Permission
+
+
+@acting(Permission.MODEL_CARD)
+def show_page(actor: Actor) -> None:
+    """Show clinicians their institution, and data scientists and administrators the consortium."""
+    st.title("Overview", anchor=False)
+    st.markdown(plain(actor.institution_name or "All hospitals of the consortium"))
+    if actor.may(Permission.PATIENTS_READ):
+        show_clinic()
+    if actor.may(Permission.TRAINING_READ):
+        show_consortium()
+
+
+show_page()

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import uuid
-
 import streamlit as st
 
 from app.actor import Actor
 from app.components.dialogs import close_dialog, is_open, open_dialog
 from app.components.empty import show_empty
 from app.components.guard import acting
-from app.components.paging import current_cursor, first_page, show_pager
+from app.components.paging import current_cursor, show_pager
+from app.components.run_start import show_start
 from app.components.run_view import is_active, show_run
 from app.components.tables import show_runs
 from app.databases import central_session
@@ -18,40 +17,9 @@ from app.permissions import Permission
 from app.services import monitoring, training
 from app.services.paging import Page
 from db.central import TrainingRun
-from fl.settings import DEFAULT_ROUNDS, MAX_ROUNDS
 
 RUNS_PER_PAGE = 20
-START, CANCEL = "training_start", "training_cancel"  # dialogs
-
-
-@st.dialog("Start a training run", on_dismiss=close_dialog)
-@acting(Permission.TRAINING_CONTROL)
-def start_dialog(actor: Actor) -> None:
-    """Ask for the number of rounds and start; a double click starts one Run, not two."""
-    st.markdown(
-        "In every round each hospital trains the model on its own patients, and the results are averaged. "
-        "No patient leaves a hospital. If the new model turns out better than the one in use, it replaces it."
-    )
-    rounds = st.number_input(
-        "Number of rounds",
-        min_value=1,
-        max_value=MAX_ROUNDS,
-        value=DEFAULT_ROUNDS,
-        step=1,
-        key="training_num_rounds",
-        help="Ten rounds are usually enough; more rounds take longer.",
-    )
-    if st.button("Start training", type="primary", key="training_start_confirmed", width="stretch"):
-        with central_session() as central:
-            training.start_run(
-                central=central,
-                actor=actor,
-                num_rounds=rounds,
-                idempotency_key=f"{st.session_state['training_request']}-{rounds}",
-            )
-        close_dialog()
-        first_page("training_runs")
-        st.rerun()
+CANCEL = "training_cancel"  # dialog
 
 
 @st.dialog("Cancel this run?", on_dismiss=close_dialog)
@@ -106,28 +74,6 @@ def choose_run(actor: Actor, run_id: int | None) -> None:
         st.query_params.pop("run", None)
     else:
         st.query_params["run"] = str(run_id)
-
-
-@acting(Permission.TRAINING_CONTROL)
-def ask_for_rounds(actor: Actor) -> None:
-    """Open the dialog for a new request, over the newest Run."""
-    st.session_state["training_request"] = uuid.uuid4().hex
-    choose_run(None)
-    open_dialog(START)
-
-
-def show_start(*, possible: bool) -> None:
-    """Offer to start a Run; while one is at work there is nothing to start."""
-    if possible:
-        st.button(
-            "Start round",
-            type="primary",
-            icon=":material/play_arrow:",
-            key="training_start",
-            on_click=ask_for_rounds,
-        )
-    if is_open(START, possible=possible):
-        start_dialog()
 
 
 def show_chosen(run_id: int, *, newest_id: int, can_cancel: bool) -> None:

@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import streamlit as st
 
+from app.components.navigation import page
 
-def show_empty(title: str, next_step: str, *, icon: str) -> None:
-    """Show a calm card with a heading and the next step; `icon` is a Material symbol such as `history`."""
+
+def show_empty(title: str, next_step: str, *, icon: str, links: Mapping[str, str] | None = None) -> None:
+    """Show a calm card with a heading and the next step.
+
+    Parameters
+    ----------
+    icon
+        A Material symbol such as `history`.
+    links
+        Name of a page -> what the link to it says, for the next step; only pages that the reader may open.
+    """
     with st.container(border=True):
-        st.markdown(f"#### :material/{icon}: {title}", anchors=False)
+        st.markdown(f"### :material/{icon}: {title}", anchors=False)
         st.markdown(next_step)
+        if links:
+            with st.container(horizontal=True):
+                for name, label in links.items():
+                    st.page_link(page(name), label=label, icon=":material/arrow_forward:")

@@ -10,6 +10,7 @@ from typing import Any
 
 from app.components.browser import browser_zone
 from db.central import Role, RunStatus, VersionStatus
+from db.site import PatientAction
 from fl.features import FEATURES, Feature
 
 NOT_KNOWN = "–"
@@ -36,6 +37,13 @@ VERSION_STATUS_NAMES: dict[str, str] = {
     VersionStatus.CANDIDATE: "Waiting for a decision",
     VersionStatus.RETIRED: "Retired",
     VersionStatus.REJECTED: "Not adopted",
+}
+PATIENT_ACTION_NAMES: dict[str, str] = {
+    PatientAction.ADDED: "Added",
+    PatientAction.IMPORTED: "Imported",
+    PatientAction.EDITED: "Edited",
+    PatientAction.DELETED: "Deleted",
+    PatientAction.RESTORED: "Restored",
 }
 
 _MARKDOWN_SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+!|$~:^-])")
@@ -73,6 +81,11 @@ def count(value: int | None, noun: str = "", plural: str | None = None) -> str:
     return f"{value:,} {noun if value == 1 else plural or noun + 's'}"
 
 
+def at_least(value: int, *, more: bool) -> str:
+    """Write a whole number at which counting may have stopped: `10,000` or `over 10,000`."""
+    return f"over {count(value)}" if more else count(value)
+
+
 def duration(seconds: float | None) -> str:
     """Write a length of time: `0.8 s`, `12 s`, `3 min 20 s`, `2 h 5 min`."""
     if seconds is None:
@@ -105,7 +118,7 @@ def day(moment: datetime | None, zone: tzinfo | None = None) -> str:
 
 def percent(share: float | None) -> str:
     """Write a share from 0 to 1 as a whole percentage: `92 %`."""
-    return NOT_KNOWN if share is None else f"{share:.0%}".replace("%", "\N{NO-BREAK SPACE}%")
+    return NOT_KNOWN if share is None else f"{100 * share:.0f} %"
 
 
 def feature_value(feature: Feature, value: Any) -> str:
