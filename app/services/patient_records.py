@@ -16,16 +16,17 @@ from app.errors import Conflict, FieldDifference, NotFound
 from app.errors import PatientChanged as PatientChanged
 from app.permissions import Permission
 from app.services.access import record_access, record_access_at_once
-from app.services.patient_entry import FIELD_LABELS, accepted_columns
+from app.services.patient_entry import FIELD_LABELS, accepted_columns, is_storable
 from app.services.patient_entry import check_entry as check_entry
 from app.services.patient_entry import column_values as column_values
 from app.services.patient_entry import parse_cost as parse_cost
 from app.services.patient_entry import parse_name as parse_name
 from db.site import Patient, PatientAction, PatientChange
-from fl.features import TARGET_NAME
+from fl.features import FEATURE_BY_NAME, TARGET_NAME, parse_value
 
 UNDO_PERIOD = timedelta(days=30)  # a deleted patient can be restored for so long
 MOST_DELETED = 200  # patients that one list of deleted ones shows
+MOST_DUPLICATES = 20  # patients pointed out as perhaps the same
 
 
 def add_patient(
@@ -233,7 +234,27 @@ def possible_duplicates(
     Called as one types: an entry that is not complete has no duplicates.
     """
     actor.require(Permission.PATIENTS_READ)
-    return []
+    name = "".join(f"{last_name}{first_name}".split())
+    try:
+        years = parse_value(FEATURE_BY_NAME["age"], age)
+    except ValueError:
+        return []
+    if not first_name.strip() or not last_name.strip() or not is_storable(name):
+        return []
+    query = (
+        select(Patient)
+        .where(
+            Patient.deleted_at.is_(None),
+            Patient.age == years,
+            func.replace(func.lower(Patient.last_name + Patient.first_name), " ", "") == func.lower(name),
+        )
+        .order_by(Patient.id)
+        .limit(MOST_DUPLICATES)
+    )
+    found = list(site.scalars(query))
+    details = {"patient_ids": [str(patient.id) for patient in found]}
+    record_access(site, actor, "possible_duplicates_searched", details=details)
+    return found
 
 
 def _recorded(value: Any) -> Any:

@@ -108,25 +108,6 @@ def test_search_takes_every_character_for_itself(consortium: Any, northeast: Ses
             assert count == len(expected), search
 
 
-def test_a_search_uses_the_trigram_index(consortium: Any, northeast: Session) -> None:
-    northeast.execute(
-        text(
-            "INSERT INTO patients (first_name, last_name, age, sex, bmi, region) "
-            "SELECT 'F' || i, 'L' || i, 40, 'male', 25, 'northeast' FROM generate_series(1, 20000) AS i"
-        )
-    )
-    northeast.execute(text("ANALYZE patients"))
-    # What autovacuum does after a bulk load; until then the planner counts the pending entries as cost.
-    northeast.execute(text("SELECT gin_clean_pending_list('patients_name_trigram')"))
-    words = patients.search_words("L19999")
-    query, found = patients._query(words)
-    query = query.order_by(found.last_name).limit(26)
-    compiled = str(query.compile(northeast.bind, compile_kwargs={"literal_binds": True}))
-    plan = "\n".join(northeast.scalars(text("EXPLAIN " + compiled.replace(":", "\\:"))))
-    assert "patients_name_trigram" in plan
-    assert "CTE matches" in plan
-
-
 def test_unacceptable_searches_cursors_and_limits_are_named(consortium: Any, northeast: Session) -> None:
     doctor = consortium.actors["doctor"]
     for arguments, field in (
