@@ -12,10 +12,19 @@ from tests.integration.conftest import PASSWORD, PEOPLE, Consortium
 from tests.integration.page_scripts import opened, page_of, words
 
 MENU = {
-    "admin": ["training", "models", "model_card"],
-    "scientist": ["training", "models", "model_card"],
-    "doctor": ["predict", "history", "patients", "model_card"],
-    "nurse": ["predict", "history", "patients", "model_card"],
+    "admin": ["overview", "training", "models", "model_card"],
+    "scientist": ["overview", "training", "models", "model_card"],
+    "doctor": [
+        "overview",
+        "patients",
+        "patient",
+        "patient_import",
+        "predict",
+        "batch",
+        "history",
+        "model_card",
+    ],
+    "nurse": ["overview", "patients", "patient", "predict", "history", "model_card"],
 }
 TITLES = {entry.name: entry.title for entry in PAGES}
 REFUSED = "Your role does not include this"
@@ -71,7 +80,7 @@ def test_the_form_signs_in_and_the_sidebar_says_who_it_is(consortium: Consortium
     app.text_input[0].set_value(PEOPLE["doctor"][0])
     app.text_input[1].set_value(PASSWORD)
     app.button[0].click().run()
-    assert app.title[0].value == "Predict"
+    assert app.title[0].value == "Overview"
     said = "\n".join(str(element.value) for element in [*app.sidebar.markdown, *app.sidebar.caption])
     assert "The doctor" in said
     assert "Doctor" in said
