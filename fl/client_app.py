@@ -12,14 +12,16 @@ from typing import Any
 import numpy as np
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
+from numpy.typing import NDArray
 from sqlalchemy.exc import SQLAlchemyError
 
-from fl.evaluation import HoldoutSums, holdout_sums
+from fl.evaluation import holdout_sums, told
 from fl.features import Preprocessing
 from fl.messages import answer, array_of, body_of
 from fl.model import Weights, forward, unflatten
 from fl.settings import RunSettings
 from fl.site_data import SiteData, load_site_data
+from fl.site_evaluation import answer_fields, evaluate_rows
 from fl.statistics import moments_of
 
 app = ClientApp()
@@ -42,10 +44,9 @@ def _site_data(settings: RunSettings) -> SiteData:
     return data
 
 
-def _evaluate(weights: Weights, preprocessing: Preprocessing, data: SiteData) -> HoldoutSums:
+def _predicted(weights: Weights, preprocessing: Preprocessing, data: SiteData) -> NDArray[np.float64]:
     scaled = preprocessing.scale_inputs(data.holdout_inputs)
-    predicted = np.maximum(preprocessing.cost_of(forward(unflatten(weights), scaled)), 0.0)
-    return holdout_sums(predicted, data.holdout_cost)
+    return np.maximum(preprocessing.cost_of(forward(unflatten(weights), scaled)), 0.0)
 
 
 def _statistics(body: dict[str, Any], institution: str) -> dict[str, Any]:
@@ -73,17 +74,20 @@ def _train(body: dict[str, Any], institution: str) -> dict[str, Any]:
         "weights": trained.weights,
         "loss": trained.loss,
         "update_norm": float(np.linalg.norm(trained.weights.astype(np.float64) - received)),
-        "holdout": _evaluate(received, preprocessing, data).to_list(),
+        "holdout": told(holdout_sums(_predicted(received, preprocessing, data), data.holdout_cost)).to_list(),
     }
 
 
 def _evaluate_models(body: dict[str, Any], institution: str) -> dict[str, Any]:
     data = _site_data(RunSettings.from_json(json.loads(body["settings"])))
-    numbers: list[float] = []
-    for stored, preprocessing in zip(body["weights"], body["preprocessing"], strict=True):
-        weights = array_of(stored, "<f4")
-        numbers += _evaluate(weights, Preprocessing.from_json(json.loads(preprocessing)), data).to_list()
-    return {"holdouts": numbers}
+    evaluations = []
+    for stored, of_model in zip(body["weights"], body["preprocessing"], strict=True):
+        preprocessing = Preprocessing.from_json(json.loads(of_model))
+        predicted = _predicted(array_of(stored, "<f4"), preprocessing, data)
+        evaluations.append(
+            evaluate_rows(data.holdout_inputs, predicted, data.holdout_cost, preprocessing.target_scale)
+        )
+    return answer_fields(evaluations)
 
 
 def local_seed(run_seed: int, round_number: int, institution: str) -> int:

@@ -9,6 +9,8 @@ from dataclasses import astuple, dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
+SMALLEST_CELL = 10  # rows; what is said of fewer is withheld
+
 
 @dataclass(frozen=True)
 class Metrics:
@@ -64,13 +66,18 @@ class HoldoutSums:
         Raises
         ------
         ValueError
-            If there are not five finite numbers, or the count is not a whole number of at least 0.
+            If there are not five finite numbers, the count is not a whole number, or a sum is below what it can be.
         """
         if len(numbers) != len(fields(cls)) or not all(math.isfinite(number) for number in numbers):
             raise ValueError("an evaluation holds a number that cannot be")
         if numbers[0] < 0 or numbers[0] != int(numbers[0]):
             raise ValueError("an evaluation counts rows that cannot be")
-        return cls(int(numbers[0]), *numbers[1:])
+        sums = cls(int(numbers[0]), *numbers[1:])
+        if min(sums.squared_error, sums.absolute_error, sums.cost_squared) < 0 or (
+            sums.count == 0 and any(numbers)
+        ):
+            raise ValueError("an evaluation holds a sum that cannot be")
+        return sums
 
     def metrics(self, target_scale: float) -> Metrics | None:
         """Return the metrics of these rows; None if there are none. `target_scale` is in USD."""
@@ -87,6 +94,9 @@ class HoldoutSums:
         )
 
 
+NOTHING_TOLD = HoldoutSums(0, 0.0, 0.0, 0.0, 0.0)
+
+
 def holdout_sums(predicted: NDArray[np.float64], actual: NDArray[np.float64]) -> HoldoutSums:
     """Sum up errors of predicted against actual costs, both in USD, shape (n,)."""
     error = predicted - actual
@@ -99,9 +109,21 @@ def holdout_sums(predicted: NDArray[np.float64], actual: NDArray[np.float64]) ->
     )
 
 
+def told(sums: HoldoutSums) -> HoldoutSums:
+    """Return what a Site may say of its held-out rows: nothing, if they are fewer than ten."""
+    return sums if sums.count >= SMALLEST_CELL else NOTHING_TOLD
+
+
+def refuse_few(sums: HoldoutSums) -> HoldoutSums:
+    """Return the sums of all held-out rows that a Site sent; raises ValueError if they tell of one to nine."""
+    if 0 < sums.count < SMALLEST_CELL:
+        raise ValueError(f"it tells of fewer than {SMALLEST_CELL} held-out patients")
+    return sums
+
+
 def pooled(parts: Iterable[HoldoutSums]) -> HoldoutSums:
     """Add up the sums of several Sites."""
     columns = list(zip(*(astuple(part) for part in parts), strict=True))
     if not columns:
-        return HoldoutSums(0, 0.0, 0.0, 0.0, 0.0)
+        return NOTHING_TOLD
     return HoldoutSums(int(sum(columns[0])), *(math.fsum(column) for column in columns[1:]))

@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fl.evaluation import SMALLEST_CELL as SMALLEST_CELL
 from fl.evaluation import HoldoutSums, holdout_sums, pooled
 from fl.features import FEATURES, INPUT_NAMES, Feature
-
-SMALLEST_CELL = 10  # rows; what is said of fewer is withheld
 
 
 @dataclass(frozen=True)
@@ -128,6 +127,8 @@ def group_sums(
     predicted, actual
         USD, shape (n,).
     """
+    if len(actual) < SMALLEST_CELL:
+        return (None,) * len(GROUPS)
     members = [group.members(inputs) for group in GROUPS]
     withheld = {
         cells[index]

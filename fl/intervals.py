@@ -1,15 +1,35 @@
-"""Prediction intervals by split-conformal calibration per smoker group, from residual histograms that Sites send."""
+"""Prediction intervals: split-conformal calibration per smoker group, from histograms of residuals that Sites send.
+
+The residual is the actual cost minus the predicted one, in units of the model's target scale, so that one set of bins
+serves every currency and every consortium. See docs/decisions.md for the measurements behind bins and shape.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-LEVEL = 0.9  # share of patients whose cost the interval should hold
+from fl.evaluation import SMALLEST_CELL, HoldoutSums
+from fl.groups import GROUPS, withheld_cells
+
+LEVEL_IN_TENTHS = 9  # 90 % of the patients should have a cost within their interval
+SEPARATE_BY = "smoker"  # the feature whose groups are calibrated apart
+_GROUPS = tuple(group for group in GROUPS if group.feature == SEPARATE_BY)
+
+# 64 bins, narrow around 0 where the ends of intervals lie and wide in the tails; fixed, and the same at all Sites.
+# The first and the last also hold what lies beyond them.
+NUM_BINS = 64
+FURTHEST = 8.0  # in units of the target scale
+_STEEPNESS = 4.0
+EDGES: NDArray[np.float64] = (
+    FURTHEST * np.sinh(_STEEPNESS * np.linspace(-1.0, 1.0, NUM_BINS + 1)) / np.sinh(_STEEPNESS)
+)
+
+Histograms = NDArray[np.int64]  # shape (1 + smoker groups, NUM_BINS): all held-out rows, then each group
 
 
 @dataclass(frozen=True)
@@ -75,13 +95,127 @@ class Calibration:
     def to_json(self) -> dict[str, Any]:
         """Return a dict that JSON can hold."""
         return {
-            "level": LEVEL,
-            "smoker": {value: asdict(group) if group else None for value, group in self.groups.items()},
+            "level": LEVEL_IN_TENTHS / 10,
+            SEPARATE_BY: {value: asdict(group) if group else None for value, group in self.groups.items()},
         }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Calibration:
         """Read what `to_json` wrote."""
         return cls(
-            {value: GroupInterval(**group) if group else None for value, group in data["smoker"].items()}
+            {value: GroupInterval(**group) if group else None for value, group in data[SEPARATE_BY].items()}
         )
+
+
+def residual_histograms(
+    inputs: NDArray[np.float64],
+    predicted: NDArray[np.float64],
+    actual: NDArray[np.float64],
+    target_scale: float,
+) -> Histograms:
+    """Count a Site's residuals in the bins, and withhold what would speak of few patients.
+
+    A group of fewer than ten rows would follow from all rows minus the other group, so both are then withheld; of
+    fewer than ten rows in all nothing is said. What is withheld is zero.
+
+    Parameters
+    ----------
+    inputs
+        Encoded, unscaled, shape (n, 13).
+    predicted, actual, target_scale
+        USD; the first two of shape (n,).
+    """
+    counts = np.zeros((1 + len(_GROUPS), NUM_BINS), dtype=np.int64)
+    if len(actual) < SMALLEST_CELL:
+        return counts
+    residual = (actual - predicted) / target_scale
+    bins = np.clip(np.searchsorted(EDGES, residual, side="right") - 1, 0, NUM_BINS - 1)
+    counts[0] = np.bincount(bins, minlength=NUM_BINS)
+    members = [group.members(inputs) for group in _GROUPS]
+    withheld = withheld_cells([int(rows.sum()) for rows in members])
+    for index, rows in enumerate(members):
+        if index not in withheld:
+            counts[1 + index] = np.bincount(bins[rows], minlength=NUM_BINS)
+    return counts
+
+
+def check_histograms(counts: NDArray[Any], total: HoldoutSums) -> Histograms:
+    """Return the histograms that a Site sent if they can be.
+
+    Parameters
+    ----------
+    total
+        Of all held-out rows of the same Site.
+
+    Raises
+    ------
+    ValueError
+        If they do not fit the total or each other, or tell of fewer rows than anybody may.
+    """
+    if counts.shape != (1 + len(_GROUPS), NUM_BINS):
+        raise ValueError("its residuals are not in the bins asked for")
+    counts = counts.astype(np.int64)
+    everybody, groups = counts[0], counts[1:]
+    if everybody.sum() != total.count:
+        raise ValueError("its residuals do not add up to its held-out rows")
+    left = everybody - groups.sum(axis=0)
+    if (left < 0).any():
+        raise ValueError("its residuals by group are more than those of all")
+    if any(0 < rows < SMALLEST_CELL for rows in (*groups.sum(axis=1), left.sum())):
+        raise ValueError(f"its residuals tell of fewer than {SMALLEST_CELL} patients")
+    return counts
+
+
+def calibrate(sites: Iterable[Histograms], target_scale: float) -> Calibration | None:
+    """Make the intervals of a model from the histograms of several Sites.
+
+    A group is calibrated on its own rows at the Sites that told of them. Where those are too few for the rank that
+    the guarantee needs (19), all rows of all Sites stand in.
+
+    Returns
+    -------
+    Calibration or None
+        None if there are too few rows for any interval.
+    """
+    together = np.sum([np.zeros((1 + len(_GROUPS), NUM_BINS), dtype=np.int64), *sites], axis=0)
+    groups: dict[str, GroupInterval | None] = {}
+    for group, own in zip(_GROUPS, together[1:], strict=True):
+        groups[group.code] = None
+        for counts, all_patients in ((own, False), (together[0], True)):
+            window = shortest_window(counts)
+            if window is not None:
+                low, high = (EDGES[edge] * target_scale for edge in window)
+                rows = int(counts.sum())
+                groups[group.code] = GroupInterval(float(low), float(high), rows, all_patients)
+                break
+    return Calibration(groups) if any(groups.values()) else None
+
+
+def shortest_window(counts: NDArray[np.int64]) -> tuple[int, int] | None:
+    """Find the shortest run of whole bins around 0 that holds as many residuals as 90 % coverage needs.
+
+    The next residual falls between the i-th and the (i+k)-th smallest of n with probability k / (n+1) if it is
+    exchangeable with them (Vovk, Gammerman and Shafer 2005; Lei et al. 2018, doi:10.1080/01621459.2017.1307116), so
+    the run must hold k + 1 of them with k = ceil(0.9 (n+1)). Whole bins only add to it.
+
+    Parameters
+    ----------
+    counts
+        Shape (NUM_BINS,).
+
+    Returns
+    -------
+    tuple of int or None
+        Indices into `EDGES` of the lower and upper end; None if n is too small, or the run would need one of the
+        outer bins, which have no end.
+    """
+    rows = int(counts.sum())
+    needed = -(-LEVEL_IN_TENTHS * (rows + 1) // 10) + 1
+    below = np.concatenate([[0], np.cumsum(counts)])
+    centre = NUM_BINS // 2  # the edge at 0: a prediction always lies within its own interval
+    lows, highs = np.meshgrid(np.arange(1, centre + 1), np.arange(centre, NUM_BINS), indexing="ij")
+    width = np.where(below[highs] - below[lows] >= needed, EDGES[highs] - EDGES[lows], np.inf)
+    best = int(np.argmin(width))
+    if not np.isfinite(width.flat[best]):
+        return None
+    return int(lows.flat[best]), int(highs.flat[best])

@@ -40,6 +40,14 @@ ANSWER_FIELDS: dict[str, dict[str, str]] = {
     },
     "evaluate": {
         "holdouts": "for each model received: the same five numbers of the held-out rows",
+        "groups": (
+            "for each model received: the same five numbers of the held-out rows by smoker, sex, age band, BMI band "
+            "and region; nothing of a group of fewer than ten rows, nor of one by which such a group could be computed"
+        ),
+        "residuals": (
+            "for each model received: how many of the held-out rows have an error within each of 64 fixed bins, for "
+            "all rows and by smoker; nothing of a group of fewer than ten rows, nor of the other group then"
+        ),
     },
 }
 
@@ -78,7 +86,7 @@ def body_of(message: Message) -> dict[str, Any]:
 
 
 def array_of(value: object, dtype: str) -> NDArray[Any]:
-    """Read an array that `outgoing` wrote; `dtype` is "<f4" or "<f8".
+    """Read an array that `outgoing` wrote; `dtype` is "<f4", "<f8" or "<u4".
 
     Raises
     ------
@@ -87,6 +95,8 @@ def array_of(value: object, dtype: str) -> NDArray[Any]:
     """
     if not isinstance(value, bytes):
         raise ValueError("an array is missing")
+    if len(value) % np.dtype(dtype).itemsize:
+        raise ValueError("an array is cut short")
     return np.frombuffer(value, dtype=dtype).astype(np.dtype(dtype).newbyteorder("="))
 
 

@@ -28,7 +28,7 @@ from db.central import (
     VersionStatus,
 )
 from db.engines import sessions_for
-from fl.evaluation import Metrics
+from fl.evaluation import SMALLEST_CELL, Metrics
 from fl.features import Preprocessing
 from fl.model import CostModel, Weights, weights_from_bytes, weights_sha256, weights_to_bytes
 from fl.settings import RunSettings
@@ -201,9 +201,9 @@ class RunRecorder:
             )
 
     def site_evaluation(self, number: int, institution_id: int, metrics: Metrics | None) -> None:
-        """Record how good one Round's model is on one Site's held-out rows; None if it has none."""
+        """Record how good one Round's model is on one Site's held-out rows; None if it tells nothing."""
         if metrics is None:
-            reason = "No held-out patient with a known cost."
+            reason = f"Fewer than {SMALLEST_CELL} held-out patients with a known cost."
             self.site_result(number, Phase.EVALUATE, institution_id, SiteOutcome.EXCLUDED, reason=reason)
         else:
             self.site_result(number, Phase.EVALUATE, institution_id, SiteOutcome.OK, **asdict(metrics))

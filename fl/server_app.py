@@ -15,20 +15,24 @@ from flwr.serverapp import Grid, ServerApp
 from sqlalchemy.exc import SQLAlchemyError
 
 from db.central import Phase, RunStatus
-from fl.evaluation import HoldoutSums, Metrics, pooled
+from fl.evaluation import Metrics, pooled
 from fl.exchange import Answer
 from fl.features import Preprocessing
+from fl.groups import pooled_group_metrics
+from fl.intervals import calibrate
 from fl.messages import array_of, outgoing
 from fl.model import Weights, initial_weights
 from fl.promotion import promotion_decision
 from fl.recorder import NewVersion, RunAlreadyEnded, RunCancelled, RunPlan, RunRecorder, wait_for_run
 from fl.roster import Roster, RunFailed
 from fl.runtime.flower_private import pull_objects_quickly
+from fl.site_evaluation import SiteEvaluation, read_evaluations
 from fl.statistics import Moments, pooled_preprocessing
 from fl.strategy import RecordedFedAvg, arrays_of
 
 app = ServerApp()
 log = logging.getLogger(__name__)
+BySite = dict[str, SiteEvaluation]  # institution code -> what it said of one model
 LIBRARIES = ("flwr", "tensorflow", "keras", "numpy")
 
 
@@ -103,7 +107,7 @@ def evaluate(roster: Roster, strategy: RecordedFedAvg, preprocessing: Preprocess
         models["champion"] = (plan.champion[1].weights, plan.champion[1].preprocessing)
     by_site = _evaluate_models(roster, models, last)
 
-    strategy.record_evaluation(last, by_site["last"])
+    strategy.record_evaluation(last, {code: one.sums for code, one in by_site["last"].items()})
     best = strategy.best_round()
     chosen = by_site["last"] if best == last else by_site["best"]
     return _new_version(plan, strategy, preprocessing, best, chosen, by_site.get("champion", {}))
@@ -111,8 +115,8 @@ def evaluate(roster: Roster, strategy: RecordedFedAvg, preprocessing: Preprocess
 
 def _evaluate_models(
     roster: Roster, models: dict[str, tuple[Weights, Preprocessing]], round_number: int
-) -> dict[str, dict[str, HoldoutSums]]:
-    by_site: dict[str, dict[str, HoldoutSums]] = {name: {} for name in models}
+) -> dict[str, BySite]:
+    by_site: dict[str, BySite] = {name: {} for name in models}
     content = outgoing(
         {
             "settings": json.dumps(roster.plan.settings.to_json()),
@@ -122,15 +126,17 @@ def _evaluate_models(
     )
 
     def accept(code: str, answer: Answer) -> None:
-        for name, sums in zip(models, _holdouts(answer, len(models)), strict=True):
-            by_site[name][code] = sums
+        for name, evaluation in zip(models, read_evaluations(answer.body, len(models)), strict=True):
+            by_site[name][code] = evaluation
 
     scale = next(iter(models.values()))[1].target_scale
     roster.ask_all(
         Phase.EVALUATE,
         round_number,
         roster.messages(content, MessageType.EVALUATE, round_number),
-        read=lambda answer: _metric_columns(_holdouts(answer, len(models))[0].metrics(scale)),
+        read=lambda answer: _metric_columns(
+            read_evaluations(answer.body, len(models))[0].sums.metrics(scale)
+        ),
         accepted=accept,
     )
     return by_site
@@ -141,18 +147,16 @@ def _new_version(
     strategy: RecordedFedAvg,
     preprocessing: Preprocessing,
     best: int,
-    chosen: dict[str, HoldoutSums],
-    champion: dict[str, HoldoutSums],
+    chosen: BySite,
+    champion: BySite,
 ) -> NewVersion:
     scale = preprocessing.target_scale
-    metrics = strategy.metrics_by_round.get(best)
-    if metrics is None:
-        raise RunFailed(
-            "No hospital has a held-out patient with a known cost, so the model could not be evaluated."
-        )
-    new_by_site = {code: sums.metrics(scale) for code, sums in chosen.items()}
-    champion_by_site = {code: sums.metrics(scale) for code, sums in champion.items()}
-    champion_metrics = pooled(champion.values()).metrics(scale)
+    metrics = strategy.metrics_by_round[best]
+    new_by_site = {code: one.sums.metrics(scale) for code, one in chosen.items()}
+    champion_by_site = {code: one.sums.metrics(scale) for code, one in champion.items()}
+    champion_metrics = pooled(one.sums for one in champion.values()).metrics(scale)
+    in_order = [chosen[code] for code in sorted(chosen)]  # a sum of floats depends on the order
+    calibration = calibrate((one.residuals for one in in_order), scale)
     champion_version = plan.champion[0] if plan.champion else None
     promote, reason = promotion_decision(
         metrics,
@@ -170,6 +174,8 @@ def _new_version(
         metrics=metrics,
         details={
             "institutions": _as_json(new_by_site),
+            "groups": pooled_group_metrics((one.groups for one in in_order), scale),
+            "calibration": calibration.to_json() if calibration else None,
             "champion": {"version": champion_version, "institutions": _as_json(champion_by_site)}
             if champion_version
             else None,
@@ -182,14 +188,6 @@ def _new_version(
 
 def _moments(answer: Answer) -> Moments:
     return Moments.from_array(array_of(answer.body["moments"], "<f8"))
-
-
-def _holdouts(answer: Answer, models: int) -> list[HoldoutSums]:
-    numbers = list(answer.body["holdouts"])
-    if len(numbers) % models:
-        raise ValueError("it does not evaluate every model")
-    size = len(numbers) // models
-    return [HoldoutSums.from_list(numbers[start : start + size]) for start in range(0, len(numbers), size)]
 
 
 def _metric_columns(metrics: Metrics | None) -> dict[str, Any]:

@@ -12,13 +12,13 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAvg, Result
 
 from db.central import Phase
-from fl.evaluation import HoldoutSums, Metrics, pooled
+from fl.evaluation import SMALLEST_CELL, HoldoutSums, Metrics, pooled, refuse_few
 from fl.exchange import Answer
 from fl.features import Preprocessing
 from fl.messages import array_of, outgoing
 from fl.model import NUM_WEIGHTS, Weights
 from fl.recorder import RunPlan, RunRecorder
-from fl.roster import Roster
+from fl.roster import Roster, RunFailed
 
 FLAT = "weights"  # name of the one flat array in an ArrayRecord
 
@@ -108,7 +108,18 @@ class RecordedFedAvg(FedAvg):
         return metrics
 
     def best_round(self) -> int:
-        """Return the Round whose model has the lowest loss on the held-out rows of all Sites."""
+        """Return the Round whose model has the lowest loss on the held-out rows of all Sites.
+
+        Raises
+        ------
+        RunFailed
+            If no Site has enough held-out rows to say.
+        """
+        if not self.metrics_by_round:
+            raise RunFailed(
+                f"No hospital has at least {SMALLEST_CELL} held-out patients with a known cost, so the model could "
+                f"not be evaluated. About {5 * SMALLEST_CELL} patients with a known cost are needed at one hospital."
+            )
         return min(self.metrics_by_round, key=lambda number: self.metrics_by_round[number].loss)
 
     def _train_round(self, number: int, messages: Iterable[Message]) -> RoundAnswers:
@@ -182,5 +193,5 @@ def _train_columns(answer: Answer) -> dict[str, float | int]:
     rows = int(answer.body["num_examples"])
     if rows < 1:
         raise ValueError("it counts no rows")
-    HoldoutSums.from_list(answer.body["holdout"])
+    refuse_few(HoldoutSums.from_list(answer.body["holdout"]))
     return {"num_examples": rows, "loss": loss, "update_norm": norm}

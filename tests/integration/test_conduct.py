@@ -17,13 +17,15 @@ from db.central import ModelVersion, Promotion, RunStatus, SiteResult, TrainingR
 from db.cohort import generate
 from db.engines import engine_for, sessions_for
 from db.provision import DatabaseUrls
+from fl.groups import GROUPS
+from fl.intervals import NUM_BINS, Calibration
 from fl.model import weights_from_bytes, weights_sha256
 from fl.recorder import RunAlreadyEnded, RunCancelled, RunRecorder, end_run
 from fl.roster import RunFailed
 from fl.server_app import conduct
 from fl.settings import RunSettings
 from fl.site_data import load_site_data
-from tests.integration.local_grid import LocalGrid, silent, spoil
+from tests.integration.local_grid import LocalGrid, Misbehaviour, silent, spoil
 
 ROUNDS = 2
 SETTINGS = RunSettings(local_epochs=1, round_time_limit=1.0, join_time_limit=1.0)
@@ -86,6 +88,74 @@ def test_a_run_is_recorded_from_statistics_to_champion(consortium: DatabaseUrls,
     assert version.weights_sha256 == rounds[version.training_round - 1].weights_sha256
     assert promotion.model_version_id == version.id and "First model" in promotion.reason
     assert set(version.metrics["institutions"]) == set(consortium.sites)
+
+
+def test_a_version_knows_its_groups_and_its_intervals(consortium: DatabaseUrls, run_id: int) -> None:
+    """Smokers are fewer than ten at some Sites; every row held out is then counted in neither group of such a Site."""
+    _conduct(consortium, run_id)
+    with sessions_for(consortium.central)() as session:
+        version = session.scalars(select(ModelVersion)).one()
+    rows = sum(here["num_examples"] for here in version.metrics["institutions"].values())
+    groups = version.metrics["groups"]
+    assert {(feature, code) for feature in groups for code in groups[feature]} == {
+        (group.feature, group.code) for group in GROUPS
+    }
+    assert sum(cell["num_examples"] for cell in groups["region"].values()) == rows
+    assert all(cell is None or cell["num_examples"] >= 10 for by in groups.values() for cell in by.values())
+    calibration = Calibration.from_json(version.metrics["calibration"])
+    for smoker in ("no", "yes"):
+        interval = calibration.groups[smoker]
+        assert interval is not None and interval.low <= 0 <= interval.high
+        assert 19 <= interval.num_examples <= rows
+
+
+def _too_few_smokers(body: dict[str, object]) -> dict[str, object]:
+    residuals = np.frombuffer(body["residuals"], dtype="<u4").reshape(-1, 3, NUM_BINS).copy()  # type: ignore[arg-type]
+    residuals[:, 1:] = 0
+    residuals[:, 2, residuals[0, 0].argmax()] = 3
+    return {**body, "residuals": residuals.tobytes()}
+
+
+@pytest.mark.parametrize(
+    ("misbehaviour", "words"),
+    [
+        (spoil(groups=b""), "its groups are not the ones asked for"),
+        (spoil(groups=np.zeros(17 * 5 * 2, dtype="<f8").tobytes()), "do not add up to its held-out rows"),
+        (spoil(residuals=b"123"), "an array is cut short"),
+        (
+            spoil(residuals=np.zeros(NUM_BINS * 6, dtype="<u4").tobytes()),
+            "do not add up to its held-out rows",
+        ),
+        (spoil(holdouts=[3.0, 1.0, 1.0, 1.0, 1.0] * 2), "fewer than 10 held-out patients"),
+        (spoil(holdouts=[30.0, -1.0, 1.0, 1.0, 1.0] * 2), "a sum that cannot be"),
+        (spoil(holdouts=[30.0]), "does not evaluate every model"),
+        (_too_few_smokers, "its residuals tell of fewer than 10 patients"),
+    ],
+)
+def test_an_evaluation_that_cannot_be_is_rejected_with_the_reason_and_the_others_make_the_version(
+    consortium: DatabaseUrls, run_id: int, misbehaviour: Misbehaviour, words: str
+) -> None:
+    grid = LocalGrid(consortium.sites, {("southwest", "evaluate"): misbehaviour})
+    _conduct(consortium, run_id, grid)
+    rejected = _results(consortium, run_id)["southwest", "evaluate", ROUNDS]
+    assert rejected.outcome == "failed" and words in str(rejected.reason)
+    with sessions_for(consortium.central)() as session:
+        version = session.scalars(select(ModelVersion)).one()
+    assert set(version.metrics["institutions"]) == set(consortium.sites) - {"southwest"}
+    assert version.metrics["groups"]["region"]["southwest"] is None
+    assert version.metrics["calibration"] is not None
+
+
+def test_a_consortium_with_too_few_held_out_patients_is_told_so(consortium: DatabaseUrls) -> None:
+    for url in consortium.sites.values():
+        with engine_for(url).begin() as connection:
+            connection.execute(text("DELETE FROM patients WHERE substring(last_name FROM 9)::int >= 25"))
+    run_id = _request(consortium, RunSettings(local_epochs=1, min_rows=10))
+    with pytest.raises(RunFailed, match="No hospital has at least 10 held-out patients with a known cost"):
+        _conduct(consortium, run_id)
+    assert _results(consortium, run_id)["northeast", "evaluate", 1].reason == (
+        "Fewer than 10 held-out patients with a known cost."
+    )
 
 
 def test_the_weights_equal_those_of_the_plain_definition(consortium: DatabaseUrls, run_id: int) -> None:

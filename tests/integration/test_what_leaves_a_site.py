@@ -19,10 +19,12 @@ from db.cohort import generate
 from db.engines import engine_for, sessions_for
 from db.provision import DatabaseUrls
 from db.site import Patient
+from fl.groups import GROUPS
 from fl.messages import ANSWER_FIELDS, answer, body_of, outgoing
 from fl.model import initial_weights
 from fl.settings import RunSettings
 from fl.site_data import load_site_data, on_training_side
+from fl.site_evaluation import SiteEvaluation, read_evaluations
 from fl.statistics import moments_of, pooled_preprocessing
 from tests.integration.local_grid import LocalGrid
 
@@ -33,6 +35,13 @@ SETTINGS = json.dumps(RunSettings(local_epochs=1).to_json())
 @pytest.fixture
 def consortium(databases: DatabaseUrls) -> DatabaseUrls:
     load_institutions(databases, cohort_of(pd.DataFrame(vars(generate(400, seed=2)))).frame)
+    return databases
+
+
+@pytest.fixture
+def big_consortium(databases: DatabaseUrls) -> DatabaseUrls:
+    """Enough held-out patients in the northeast to delete some."""
+    load_institutions(databases, cohort_of(pd.DataFrame(vars(generate(1600, seed=2)))).frame)
     return databases
 
 
@@ -96,6 +105,63 @@ def test_no_value_of_a_patient_is_in_the_bytes_that_leave(
             *(np.array([value], dtype=kind).tobytes() for value in (cost, bmi) for kind in ("<f8", "<f4")),
         ]
         assert not [needle for needle in needles if needle in sent]
+
+
+def _evaluation(urls: DatabaseUrls) -> SiteEvaluation:
+    body = body_of(_ask(urls, "evaluate"))
+    assert body["outcome"] == "ok", body["reason"]
+    first, second = read_evaluations(body, models=2)
+    assert first.sums == second.sums  # the same model was asked for twice
+    return first
+
+
+def _leave(urls: DatabaseUrls, *, smokers: int, others: int) -> None:
+    """Delete held-out patients of the northeast until so many are left."""
+    with sessions_for(urls.sites["northeast"])() as session, session.begin():
+        patients = session.scalars(select(Patient).order_by(Patient.id)).all()
+        trains = on_training_side([patient.id for patient in patients], "fedcost")
+        left = {"yes": smokers, "no": others}
+        for patient, training in zip(patients, trains, strict=True):
+            if training:
+                continue
+            left[patient.smoker] -= 1
+            if left[patient.smoker] < 0:
+                session.delete(patient)
+        assert max(left.values()) <= 0, "the cohort of this test holds too few"
+
+
+def test_groups_and_residuals_are_told_where_they_are_large_enough(big_consortium: DatabaseUrls) -> None:
+    _leave(big_consortium, smokers=10, others=40)
+    evaluation = _evaluation(big_consortium)
+    counts = {group.code: sums.count for group, sums in zip(GROUPS, evaluation.groups, strict=True) if sums}
+    assert evaluation.sums.count == 50
+    assert (counts["yes"], counts["no"]) == (10, 40)
+    assert (counts["northeast"], counts["southwest"]) == (50, 0)
+    assert evaluation.residuals.sum(axis=1).tolist() == [50, 40, 10]
+
+
+def test_nine_smokers_are_withheld_and_so_is_everything_by_which_they_could_be_computed(
+    big_consortium: DatabaseUrls,
+) -> None:
+    _leave(big_consortium, smokers=9, others=41)
+    evaluation = _evaluation(big_consortium)
+    told = dict(zip(GROUPS, evaluation.groups, strict=True))
+    assert {told[group] for group in GROUPS if group.feature == "smoker"} == {None}
+    assert evaluation.residuals.sum(axis=1).tolist() == [50, 0, 0]
+    for feature in {group.feature for group in GROUPS}:
+        cells = [told[group] for group in GROUPS if group.feature == feature]
+        untold = 50 - sum(sums.count for sums in cells if sums)
+        assert untold == 0 or untold >= 10
+        assert all(sums.count == 0 or sums.count >= 10 for sums in cells if sums)
+
+
+def test_of_nine_held_out_patients_nothing_is_told_in_any_phase(big_consortium: DatabaseUrls) -> None:
+    _leave(big_consortium, smokers=3, others=6)
+    evaluation = _evaluation(big_consortium)
+    assert evaluation.sums.to_list() == [0.0] * 5
+    assert not any(evaluation.groups) and not evaluation.residuals.any()
+    trained = body_of(_ask(big_consortium, "train"))
+    assert trained["outcome"] == "ok" and list(trained["holdout"]) == [0.0] * 5
 
 
 def test_a_field_that_is_not_declared_cannot_be_answered(consortium: DatabaseUrls) -> None:
