@@ -62,7 +62,9 @@ class Patient(SiteBase):
         Index("patients_by_name", "last_name", "first_name", "id", postgresql_where=text(PRESENT_SQL)),
         Index("patients_by_age", "age", "id", postgresql_where=text(PRESENT_SQL)),
         Index("patients_by_cost", text(COST_UNKNOWN_LAST_SQL), "id", postgresql_where=text(PRESENT_SQL)),
-        Index("patients_by_cost_down", text(COST_UNKNOWN_FIRST_SQL), "id", postgresql_where=text(PRESENT_SQL)),
+        Index(
+            "patients_by_cost_down", text(COST_UNKNOWN_FIRST_SQL), "id", postgresql_where=text(PRESENT_SQL)
+        ),
         Index("patients_by_change", "updated_at", "id", postgresql_where=text(PRESENT_SQL)),
         # Few values first: PostgreSQL 18 skips over the columns that a filter does not name.
         Index(
@@ -134,8 +136,11 @@ class Prediction(SiteBase):
 
     __tablename__ = "predictions"
     __table_args__ = (
+        # The history, whole and by each of its filters, the newest first.
         Index("predictions_time", text("created_at DESC"), text("id DESC")),
-        Index("predictions_patient", "patient_id"),
+        Index("predictions_patient", "patient_id", text("created_at DESC"), text("id DESC")),
+        Index("predictions_worker", "worker_id", text("created_at DESC"), text("id DESC")),
+        Index("predictions_version", "model_version", text("created_at DESC"), text("id DESC")),
         CheckConstraint(
             "(interval_low IS NULL) = (interval_high IS NULL) AND interval_low <= interval_high",
             name="predictions_interval",

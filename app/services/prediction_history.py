@@ -1,50 +1,48 @@
-"""The institution's saved predictions, and how right they were once the actual cost is known."""
+"""The institution's saved predictions, each beside what the patient really cost once that is known."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
+from sqlalchemy import Select, and_, func, select, text, tuple_
 from sqlalchemy.orm import Session
 
 from app.actor import Actor
-from app.services.paging import Page
-from db.site import Prediction
+from app.errors import NotFound
+from app.permissions import Permission
+from app.services.access import record_access
+from app.services.paging import (
+    MAX_PAGE,
+    Page,
+    check_limit,
+    page_at,
+    position_of,
+    unknown_cursor,
+    uuid_cursor,
+)
+from app.services.prediction_accuracy import MonthAccuracy, accuracy_by_month
+from app.services.prediction_query import PredictionFilter
+from db.site import Patient, Prediction
 
+__all__ = [
+    "HistoryChoices",
+    "MonthAccuracy",
+    "PredictionFilter",
+    "PredictionOutcome",
+    "accuracy_by_month",
+    "history",
+    "history_choices",
+    "history_for_export",
+    "predictions_of",
+]
 
-@dataclass(frozen=True)
-class PredictionFilter:
-    """Which predictions to list; everything is optional.
-
-    Attributes
-    ----------
-    patient
-        Words that must all occur in the patient's name, in any order and in any case.
-    patient_id
-        One patient.
-    worker_id
-        Who made the prediction.
-    model_version
-        By which model.
-    since, until
-        First and last day, both included, as days of `zone`.
-    zone
-        The reader's time zone by its IANA name, for example "Europe/Berlin".
-    with_error
-        Only predictions of patients whose actual cost is known by now.
-    """
-
-    patient: str | None = None
-    patient_id: uuid.UUID | None = None
-    worker_id: int | None = None
-    model_version: str | None = None
-    since: date | None = None
-    until: date | None = None
-    zone: str = "UTC"
-    with_error: bool = False
+EVERYTHING = PredictionFilter()
+EXPORT_BATCH = 1000  # rows that an export holds at a time
 
 
 @dataclass(frozen=True)
@@ -82,69 +80,161 @@ class HistoryChoices:
     workers
         Id and last known name of everybody who saved a prediction, by name.
     versions
-        Model versions that made one, the newest first.
+        Model versions that made one, the one used last first.
     """
 
     workers: list[tuple[int, str]]
     versions: list[str]
 
 
-@dataclass(frozen=True)
-class MonthAccuracy:
-    """How right the predictions of one month and model version were, of those whose cost came later.
-
-    Attributes
-    ----------
-    month
-        Its first day; months are counted in `zone` of the question.
-    count
-        Predictions with an error that counts.
-    mae, mean_error
-        USD a year; the mean error is predicted less actual: above zero, the model asks too much.
-    coverage
-        Share of actual costs inside the interval, 0 to 1; None if no prediction had an interval.
-    covered_of
-        How many predictions had an interval.
-    """
-
-    month: date
-    model_version: str
-    count: int
-    mae: float
-    mean_error: float
-    coverage: float | None
-    covered_of: int
-
-
 def history(
     *,
     site: Session,
     actor: Actor,
-    filter: PredictionFilter = PredictionFilter(),
+    filter: PredictionFilter = EVERYTHING,
     cursor: str | None = None,
     limit: int = 20,
 ) -> Page[PredictionOutcome]:
-    """List predictions, the newest first; raises `InvalidInput` if filter, cursor or limit is not accepted."""
-    raise NotImplementedError
+    """List one page of the predictions that `filter` names, the newest first.
+
+    Parameters
+    ----------
+    cursor
+        `next_cursor` or `previous_cursor` of another page of the same list.
+    limit
+        Rows on the page, 1 to 100.
+
+    Raises
+    ------
+    InvalidInput
+        If the filter, the cursor or the limit is not accepted.
+    """
+    actor.require(Permission.PREDICT)
+    filter.check()
+    check_limit(limit)
+    position = position_of(cursor) if cursor is not None else None
+    query = _outcomes().where(*filter.conditions(site))
+    if position is not None:
+        at = site.get(Prediction, uuid_cursor(position.row))
+        if at is None:
+            raise unknown_cursor()
+        place = tuple_(Prediction.created_at, Prediction.id)
+        here = (at.created_at, at.id)
+        query = query.where(place > here if position.backwards else place < here)
+    backwards = position is not None and position.backwards
+    rows = [_outcome(row) for row in site.execute(_in_order(query, backwards=backwards).limit(limit + 1))]
+    page = page_at(position, rows, limit, lambda outcome: outcome.prediction.id)
+    _record_listed(site, actor, page.items, filters=filter.used)
+    return page
 
 
 def predictions_of(*, site: Session, actor: Actor, patient_id: uuid.UUID) -> list[PredictionOutcome]:
-    """List one patient's predictions, the newest first (at most 100); raises `NotFound`."""
-    raise NotImplementedError
+    """List one patient's predictions, the newest first, at most 100.
+
+    Raises
+    ------
+    NotFound
+        If this institution has no such patient, or they were deleted.
+    """
+    actor.require(Permission.PREDICT)
+    present = select(Patient.id).where(Patient.id == patient_id, Patient.deleted_at.is_(None))
+    if site.scalar(present) is None:
+        raise NotFound("There is no such patient in your hospital.")
+    query = _in_order(_outcomes().where(Prediction.patient_id == patient_id)).limit(MAX_PAGE)
+    outcomes = [_outcome(row) for row in site.execute(query)]
+    record_access(site, actor, "predictions_listed", patient_id=patient_id, details={"count": len(outcomes)})
+    return outcomes
 
 
 def history_for_export(
-    *, site: Session, actor: Actor, filter: PredictionFilter = PredictionFilter()
+    *, site: Session, actor: Actor, filter: PredictionFilter = EVERYTHING
 ) -> Iterator[PredictionOutcome]:
-    """Yield every prediction of the filter, the newest first; the export is in the access log before the first."""
-    raise NotImplementedError
+    """Return every prediction of the filter, the newest first, read while they are taken.
+
+    The session must stay open for so long. The access log gets how many there are and which filters were used,
+    before the first is read.
+
+    Raises
+    ------
+    InvalidInput
+        If the filter is not accepted.
+    """
+    actor.require(Permission.PREDICT)
+    actor.require(Permission.PATIENTS_EXPORT)
+    filter.check()
+    query = _outcomes().where(*filter.conditions(site))
+    count = site.scalar(select(func.count()).select_from(query.subquery()))
+    record_access(site, actor, "predictions_exported", details={"count": count, "filters": filter.used})
+    site.flush()
+    rows = site.execute(_in_order(query).execution_options(yield_per=EXPORT_BATCH))
+    return (_outcome(row) for row in rows)
 
 
 def history_choices(*, site: Session, actor: Actor) -> HistoryChoices:
-    """Return who and which versions made predictions here."""
-    raise NotImplementedError
+    """Return who made predictions here, and which versions; it looks up one row for each, not all rows."""
+    actor.require(Permission.PREDICT)
+    workers = site.execute(text(_LAST_OF_EACH.format(column="worker_id"))).all()
+    versions = site.execute(text(_LAST_OF_EACH.format(column="model_version"))).all()
+    return HistoryChoices(
+        workers=sorted(
+            ((key, name) for key, name, _ in workers), key=lambda worker: (worker[1].casefold(), worker[0])
+        ),
+        versions=[key for key, _, _ in sorted(versions, key=lambda version: version[2], reverse=True)],
+    )
 
 
-def accuracy_by_month(*, site: Session, actor: Actor, zone: str = "UTC") -> list[MonthAccuracy]:
-    """Return the error by month and version, oldest first, of predictions whose actual cost was entered later."""
-    raise NotImplementedError
+# DISTINCT would read every row; this goes from value to value along the column's index.
+_LAST_OF_EACH = """
+    WITH RECURSIVE found (key, worker_name, created_at) AS (
+        (SELECT {column}, worker_name, created_at FROM predictions
+         ORDER BY {column}, created_at DESC, id DESC LIMIT 1)
+        UNION ALL
+        SELECT following.* FROM found CROSS JOIN LATERAL (
+            SELECT {column}, worker_name, created_at FROM predictions WHERE {column} > found.key
+            ORDER BY {column}, created_at DESC, id DESC LIMIT 1
+        ) AS following
+    )
+    SELECT key, worker_name, created_at FROM found
+"""
+
+_Outcomes = Select[Prediction, str, str, Decimal | None, datetime | None]
+
+
+def _outcomes() -> _Outcomes:
+    return select(
+        Prediction, Patient.first_name, Patient.last_name, Patient.insurance_cost, Patient.cost_entered_at
+    ).join(Patient, and_(Patient.id == Prediction.patient_id, Patient.deleted_at.is_(None)), isouter=True)
+
+
+def _in_order(query: _Outcomes, *, backwards: bool = False) -> _Outcomes:
+    keys = (Prediction.created_at, Prediction.id)
+    return query.order_by(*(key if backwards else key.desc() for key in keys))
+
+
+def _outcome(row: tuple[Any, ...]) -> PredictionOutcome:
+    prediction, first_name, last_name, actual, entered = row
+    error = covered = None
+    if actual is not None:
+        error = prediction.predicted_cost - actual
+        if prediction.interval_low is not None:
+            covered = prediction.interval_low <= actual <= prediction.interval_high
+    return PredictionOutcome(
+        prediction=prediction,
+        patient_name=None if last_name is None else f"{last_name}, {first_name}",
+        actual_cost=actual,
+        error=error,
+        covered=covered,
+        known_before=actual is not None and (entered is None or entered <= prediction.created_at),
+    )
+
+
+def _record_listed(
+    site: Session, actor: Actor, outcomes: list[PredictionOutcome], *, filters: list[str]
+) -> None:
+    patients = {str(one.prediction.patient_id) for one in outcomes if one.prediction.patient_id is not None}
+    record_access(
+        site,
+        actor,
+        "predictions_listed",
+        details={"count": len(outcomes), "patient_ids": sorted(patients), "filters": filters},
+    )

@@ -53,12 +53,15 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("patient_changes_patient", "patient_changes", ["patient_id", "id"])
-    op.add_column(
-        "predictions", sa.Column("interval_low", sa.Numeric(precision=12, scale=2), nullable=True)
-    )
-    op.add_column(
-        "predictions", sa.Column("interval_high", sa.Numeric(precision=12, scale=2), nullable=True)
-    )
+    op.add_column("predictions", sa.Column("interval_low", sa.Numeric(precision=12, scale=2), nullable=True))
+    op.add_column("predictions", sa.Column("interval_high", sa.Numeric(precision=12, scale=2), nullable=True))
+    op.drop_index("predictions_patient", "predictions")
+    for name, column in (
+        ("predictions_patient", "patient_id"),
+        ("predictions_worker", "worker_id"),
+        ("predictions_version", "model_version"),
+    ):
+        op.create_index(name, "predictions", [column, sa.text("created_at DESC"), sa.text("id DESC")])
     op.create_check_constraint(
         "predictions_interval",
         "predictions",
