@@ -1,174 +1,164 @@
-"""Patients: the own institution's patients by name, one of them in full, and the import of a file."""
+"""Patients: the own institution's patients, searched, filtered and ordered by what stands in the address."""
 
 from __future__ import annotations
-
-import uuid
 
 import streamlit as st
 
 from app.actor import Actor
-from app.components.dialogs import close_dialog, is_open, open_dialog
 from app.components.empty import show_empty
 from app.components.formats import count, plain
-from app.components.forms import show_problems
-from app.components.guard import acting, show_error
-from app.components.import_view import show_import_check, show_import_guide
+from app.components.guard import acting
 from app.components.navigation import page
-from app.components.paging import current_cursor, first_page, show_pager
-from app.components.patient_view import patient_inputs, show_patient
-from app.components.tables import show_patients
+from app.components.paging import show_page_turner
+from app.components.patient_deletion import show_deletion_notice, show_recently_deleted
+from app.components.patient_draft import show_unsaved, warn_before_leaving
+from app.components.patient_export import show_export
+from app.components.patient_filters import show_active, show_filters
+from app.components.patient_list_state import current_view, order_by, show_view, turn_to
+from app.components.patient_list_view import PatientListView, filter_address
+from app.components.patient_table import show_patient_table
 from app.databases import site_session
 from app.errors import InvalidInput
 from app.permissions import Permission
-from app.services import imports, patient_records, patients
+from app.services import patient_records, patients
+from app.services.paging import Page
 from app.services.patient_query import PatientFilter
 from db.site import Patient
 
 PATIENTS_PER_PAGE = 25
-ADD, ONE = "patients_add", "patients_one"  # dialogs
-_OPENED = "patients_times_opened"  # renews the table, so that no row stays selected
-_IMPORTS = "patients_imports"  # how many files were imported; renews the upload field
 
 
-@acting(Permission.PATIENTS_READ)
-def choose_patient(actor: Actor, patient_id: uuid.UUID) -> None:
-    """Open the dialog of the selected patient."""
-    st.session_state["patients_chosen"] = patient_id
-    st.session_state[_OPENED] = st.session_state.get(_OPENED, 0) + 1
-    open_dialog(ONE)
-
-
-@acting(Permission.PATIENTS_READ)
-def open_patient(actor: Actor, patient_id: uuid.UUID) -> None:
-    """Read one patient, once, and show them in a dialog under their name."""
+def read_list(actor: Actor, view: PatientListView) -> tuple[int, Page[Patient], PatientListView]:
+    """Count and list; a page that no longer exists gives way to the first one."""
     with site_session(actor) as site:
-        patient = patients.get_patient(site=site, actor=actor, patient_id=patient_id)
-    name = plain(f"{patient.last_name}, {patient.first_name}")
-    st.dialog(name, width="medium", on_dismiss=close_dialog)(draw_patient)(patient)
+        total = patients.count_patients(site=site, actor=actor, filter=view.filter)
+        try:
+            listed = _page_of(site, actor, view)
+        except InvalidInput as error:
+            if all(problem.field != "cursor" for problem in error.problems):
+                raise
+            st.warning(plain(str(error)), icon=":material/first_page:")
+            view = view.first_page()
+            listed = _page_of(site, actor, view)
+    return total, listed, view
 
 
-@acting(Permission.PATIENTS_READ)
-def draw_patient(actor: Actor, patient: Patient) -> None:
-    """Draw the dialog of one patient."""
-    show_patient(patient)
-    if actor.may(Permission.PREDICT) and st.button(
-        "Predict cost", type="primary", icon=":material/calculate:", key="patients_predict"
-    ):
-        close_dialog()
-        st.switch_page(page("predict"), query_params={"patient": str(patient.id)})
+def _page_of(site: object, actor: Actor, view: PatientListView) -> Page[Patient]:
+    return patients.list_patients(
+        site=site,
+        actor=actor,
+        filter=view.filter,
+        sort=view.sort,
+        descending=view.descending,
+        cursor=view.cursor,
+        limit=PATIENTS_PER_PAGE,
+    )
 
 
-@st.dialog("Add a patient", width="medium", on_dismiss=close_dialog)
-@acting(Permission.PATIENTS_WRITE)
-def add_dialog(actor: Actor) -> None:
-    """Take a new patient's values and add them; problems appear beneath their fields."""
-    with st.form("patients_new_form", border=False):
-        entry, places = patient_inputs("patients_new")
-        submitted = st.form_submit_button("Add patient", type="primary", key="patients_new_submit")
-    if not submitted:
-        return
-    try:
-        with site_session(actor) as site:
-            added = patient_records.add_patient(
-                site=site,
-                actor=actor,
-                first_name=entry.first_name,
-                last_name=entry.last_name,
-                inputs=entry.inputs,
-                insurance_cost=entry.insurance_cost,
-            )
-    except InvalidInput as error:
-        rest = show_problems(places, error.problems)
-        if rest:
-            show_error(InvalidInput(rest))
-        return
-    st.session_state["patients_notice"] = f"{added.last_name}, {added.first_name} was added."
-    close_dialog()
-    st.rerun()
-
-
+@st.fragment
 @acting(Permission.PATIENTS_READ)
 def show_list(actor: Actor) -> None:
-    """Search and list patients, a page at a time."""
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        search = st.text_input(
-            "Search by name",
-            key="patients_search",
-            type="search",
-            live=True,
-            icon=":material/search:",
-            placeholder="First or last name, or a part of it",
-            width=380,
-        )
-        may_add = actor.may(Permission.PATIENTS_WRITE)
-        if may_add and st.button("Add patient", icon=":material/person_add:", key="patients_add"):
-            open_dialog(ADD)
-    if is_open(ADD, possible=may_add):
-        add_dialog()
-    if st.session_state.get("patients_searched") != search:
-        st.session_state["patients_searched"] = search
-        first_page("patients")
-    with site_session(actor) as site:
-        wanted = PatientFilter(search=search)
-        total = patients.count_patients(site=site, actor=actor, filter=wanted)
-        listed = patients.list_patients(
-            site=site, actor=actor, filter=wanted, cursor=current_cursor("patients"), limit=PATIENTS_PER_PAGE
-        )
+    """Search, filter and list patients, a page at a time; typing reruns only this."""
+    view, problems = current_view()
+    if view.deleted and actor.may(Permission.PATIENTS_DELETE):
+        show_deleted()
+        return
+    show_deletion_notice()
+    with st.container(horizontal=True, vertical_alignment="bottom", key="patients_search_row"):
+        show_filters(view, problems)
+        st.space("stretch")
+        if actor.may(Permission.PATIENTS_WRITE) and st.button(
+            "Add patient", icon=":material/person_add:", type="primary", key="patients_add"
+        ):
+            st.switch_page(page("patient"), query_params={"new": "yes"})
+    show_active(view, problems)
+    total, listed, view = read_list(actor, view)
     if not listed.items:
-        if search:
-            show_empty(
-                "Nobody of that name",
-                "Check the spelling, or search for a part of the name.",
-                icon="person_search",
+        show_nobody(actor, view)
+        return
+    with st.container(horizontal=True, vertical_alignment="center", key="patients_actions"):
+        st.markdown(
+            f"**{count(total, 'patient')}**{' match' if view.is_narrowed and total != 1 else ' matches' if view.is_narrowed else ''}",
+            width="content",
+        )
+        st.space("stretch")
+        if actor.may(Permission.PREDICT_BATCH):
+            st.page_link(
+                page("batch"),
+                label="Predict for these patients",
+                icon=":material/calculate:",
+                query_params=filter_address(view.filter),
             )
-        else:
-            show_empty("No patients yet", "Add a patient, or let a doctor import a file.", icon="groups")
-        return
-    st.caption(f"{count(total, 'patient')} · select a row to open a patient")
-    opened = st.session_state.get(_OPENED, 0)
-    show_patients(listed.items, key=f"patients_table_{opened}_{listed.items[0].id}", choose=choose_patient)
-    show_pager("patients", next_cursor=listed.next_cursor, page_size=PATIENTS_PER_PAGE, total=total)
+        if actor.may(Permission.PATIENTS_EXPORT):
+            show_export(actor, view, total)
+    opened = show_patient_table(
+        listed.items, key="patients_table", sort=view.sort, descending=view.descending, order_by=order_by
+    )
+    if opened is not None:
+        st.switch_page(page("patient"), query_params={"patient": str(opened)})
+    show_page_turner(
+        "patients",
+        page=listed,
+        number=view.number,
+        page_size=PATIENTS_PER_PAGE,
+        total=total,
+        turn=turn_to,
+    )
 
 
-@acting(Permission.PATIENTS_IMPORT)
-def show_import(actor: Actor) -> None:
-    """Check a file and import it whole or not at all."""
-    show_import_guide()
-    attempt = st.session_state.setdefault(_IMPORTS, 0)
-    file = st.file_uploader("CSV file of patients", type="csv", key=f"patients_import_{attempt}")
-    if file is None:
+def show_nobody(actor: Actor, view: PatientListView) -> None:
+    """Say why the list is empty and what to do."""
+    if view.is_narrowed:
+        show_empty(
+            "Nobody matches",
+            "No patient of your hospital fits this search and these filters. Search for a part of the name, or "
+            "clear the filters.",
+            icon="person_search",
+        )
+        st.button(
+            "Clear search and filters",
+            key="patients_clear_empty",
+            on_click=show_view,
+            args=(view.first_page(filter=PatientFilter()),),
+        )
         return
-    check = imports.check_file(file.getvalue())
-    show_import_check(check)
-    if check.problems or not st.button(
-        f"Import {count(len(check.rows), 'patient')}", type="primary", key="patients_import_confirmed"
-    ):
-        return
+    may_import = actor.may(Permission.PATIENTS_IMPORT)
+    show_empty(
+        "No patients yet",
+        "Add the first one, or import a file."
+        if may_import
+        else "Add the first one, or let a doctor import a file.",
+        icon="groups",
+        links={"patient_import": "Import a file"} if may_import else None,
+    )
+
+
+@acting(Permission.PATIENTS_DELETE)
+def show_deleted(actor: Actor) -> None:
+    """List recently deleted patients."""
+    st.button(
+        "Back to the patients",
+        icon=":material/arrow_back:",
+        type="tertiary",
+        key="patients_back",
+        on_click=show_view,
+        args=(PatientListView(),),
+    )
+    st.subheader("Recently deleted", anchor=False)
+    show_deletion_notice()
     with site_session(actor) as site:
-        added = imports.import_patients(site=site, actor=actor, check=check)
-    st.session_state[_IMPORTS] = attempt + 1
-    st.session_state["patients_notice"] = f"{count(added, 'patient')} imported."
-    st.rerun()
+        deleted = patient_records.recently_deleted(site=site, actor=actor)
+    show_recently_deleted(deleted)
 
 
 @acting(Permission.PATIENTS_READ)
 def show_page(actor: Actor) -> None:
-    """Lay out the list and, for those who may, the import beside it."""
+    """Lay out what is unsaved, the list, and the way to the deleted ones."""
     st.title("Patients", anchor=False)
-    notice = st.session_state.pop("patients_notice", None)
-    if notice:
-        st.toast(notice, icon=":material/check_circle:")
-    if is_open(ONE):
-        open_patient(st.session_state["patients_chosen"])
-    if actor.may(Permission.PATIENTS_IMPORT):
-        listing, importing = st.tabs([f"Patients of {actor.institution_name}", "Import a file"])
-        with listing:
-            show_list()
-        with importing:
-            show_import()
-    else:
-        st.markdown(f"Patients of {actor.institution_name}")
-        show_list()
+    st.markdown(f"Patients of {plain(actor.institution_name or '')}. No other hospital sees them.")
+    show_unsaved()
+    warn_before_leaving()
+    show_list()
 
 
 show_page()
