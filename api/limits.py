@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.services.table import MAX_BYTES
 
 LARGEST_BODY = 64 * 1024  # bytes
-LARGEST_BATCH = 8 * 1024 * 1024  # bytes
+LARGEST_BATCH = 16 * 1024 * 1024  # bytes
 _ENVELOPE = 64 * 1024  # bytes; what a form with a file in it has beside the file
 # (method, path): bytes, where it is not `LARGEST_BODY`.
 LARGER_BODIES: dict[tuple[str, str], int] = {

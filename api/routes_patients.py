@@ -1,40 +1,174 @@
-"""The patients of the caller's own hospital."""
+"""The patients of the caller's own hospital, one by one and as a list."""
 
 from __future__ import annotations
 
 import uuid
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Response
 
-from api.dependencies import Cursor, GuardedRoute, Limit, May
-from api.schemas_patients import PatientAnswer, PatientItems
+from api.dependencies import GuardedRoute, May
+from api.errors import DuplicatePatient
+from api.files import DOWNLOAD_RESPONSE, download
+from api.filters import PatientExportQuery, PatientListQuery, patient_filter
+from api.schemas import errors, features_of
+from api.schemas_patients import (
+    CostDistributionAnswer,
+    PatientAnswer,
+    PatientChangedBody,
+    PatientChangeList,
+    PatientEdit,
+    PatientEntry,
+    PatientItems,
+    PatientList,
+    PossibleDuplicates,
+)
+from api.schemas_predictions import OutcomeList, outcome_answer
 from app.actor import Actor
 from app.databases import site_session
 from app.permissions import Permission
-from app.services import patients
-from app.services.patient_query import PatientFilter
+from app.services import patient_records, patients, prediction_history
+from fl.features import FEATURE_NAMES, TARGET_NAME
 
 router = APIRouter(prefix="/patients", tags=["patients"], route_class=GuardedRoute)
 Reader = Annotated[Actor, Depends(May(Permission.PATIENTS_READ))]
+Writer = Annotated[Actor, Depends(May(Permission.PATIENTS_WRITE))]
+Deleter = Annotated[Actor, Depends(May(Permission.PATIENTS_DELETE))]
+Exporter = Annotated[Actor, Depends(May(Permission.PATIENTS_EXPORT))]
+Predictor = Annotated[Actor, Depends(May(Permission.PREDICT))]
+
+EXPORTED = ("id", "first_name", "last_name", *FEATURE_NAMES, TARGET_NAME, "created_at", "updated_at")
 
 
-@router.get("", response_model=PatientItems)
-def list_patients(
-    actor: Reader,
-    search: Annotated[str | None, Query(description="words that the name contains")] = None,
-    cursor: Cursor = None,
-    limit: Limit = 25,
-) -> Any:
-    """List patients by name."""
+@router.get("", response_model=PatientItems, responses=errors(422, 503))
+def list_patients(actor: Reader, query: Annotated[PatientListQuery, Query()]) -> Any:
+    """List patients, a page at a time; every filter that is given must hold."""
+    chosen = patient_filter(query)
     with site_session(actor) as site:
-        return patients.list_patients(
-            site=site, actor=actor, filter=PatientFilter(search=search), cursor=cursor, limit=limit
+        page = patients.list_patients(
+            site=site,
+            actor=actor,
+            filter=chosen,
+            sort=query.sort,
+            descending=query.descending,
+            cursor=query.cursor,
+            limit=query.limit,
         )
+        count = patients.count_patients(site=site, actor=actor, filter=chosen) if query.count else None
+    return {**vars(page), "count": count}
 
 
-@router.get("/{patient_id}", response_model=PatientAnswer)
+@router.post(
+    "", status_code=201, response_model=PatientAnswer, responses=errors(422, 503, conflict=PossibleDuplicates)
+)
+def add_patient(
+    actor: Writer,
+    entry: PatientEntry,
+    accept_duplicate: Annotated[
+        bool, Query(description="add the patient even if there is one of the same name and age")
+    ] = False,
+) -> Any:
+    """Add a patient; 409 with the ids if there are patients of the same name and age."""
+    if not accept_duplicate:
+        with site_session(actor) as site:
+            same = patient_records.possible_duplicates(
+                site=site,
+                actor=actor,
+                first_name=entry.first_name,
+                last_name=entry.last_name,
+                age=features_of(entry)["age"],
+            )
+        if same:
+            raise DuplicatePatient([patient.id for patient in same])
+    with site_session(actor) as site:
+        return patient_records.add_patient(site=site, actor=actor, **_record(entry))
+
+
+@router.get("/export", response_class=Response, responses={**DOWNLOAD_RESPONSE, **errors(422, 503)})
+def export_patients(actor: Exporter, query: Annotated[PatientExportQuery, Query()]) -> Response:
+    """Download every patient of a list as CSV or Excel; who did so, and how many, is kept."""
+    with site_session(actor) as site:
+        found = patients.patients_for_export(
+            site=site,
+            actor=actor,
+            filter=patient_filter(query),
+            sort=query.sort,
+            descending=query.descending,
+        )
+        rows = ([getattr(patient, name) for name in EXPORTED] for patient in found)
+        return download(EXPORTED, rows, name="patients", format=query.format)
+
+
+@router.get("/deleted", response_model=PatientList, responses=errors(422, 503))
+def deleted_patients(
+    actor: Deleter,
+    limit: Annotated[int, Query(ge=1, le=patient_records.MOST_DELETED, description="patients at most")] = 50,
+) -> Any:
+    """List the patients that were deleted and can still be restored, the last deleted first."""
+    with site_session(actor) as site:
+        return {"items": patient_records.recently_deleted(site=site, actor=actor, limit=limit)}
+
+
+@router.get("/cost-distribution", response_model=CostDistributionAnswer, responses=errors(503))
+def cost_distribution(actor: Reader) -> Any:
+    """Count the hospital's patients by their known cost."""
+    with site_session(actor) as site:
+        return patients.cost_distribution(site=site, actor=actor)
+
+
+@router.get("/{patient_id}", response_model=PatientAnswer, responses=errors(404, 422, 503))
 def get_patient(actor: Reader, patient_id: uuid.UUID) -> Any:
     """Read one patient."""
     with site_session(actor) as site:
         return patients.get_patient(site=site, actor=actor, patient_id=patient_id)
+
+
+@router.put(
+    "/{patient_id}",
+    response_model=PatientAnswer,
+    responses=errors(404, 422, 503, conflict=PatientChangedBody),
+)
+def edit_patient(actor: Writer, patient_id: uuid.UUID, edit: PatientEdit) -> Any:
+    """Replace a patient's record; 409 with the record and the differences if somebody changed it since."""
+    with site_session(actor) as site:
+        return patient_records.edit_patient(
+            site=site, actor=actor, patient_id=patient_id, row_version=edit.row_version, **_record(edit)
+        )
+
+
+@router.delete("/{patient_id}", status_code=204, responses=errors(404, 422, 503))
+def delete_patient(actor: Deleter, patient_id: uuid.UUID) -> None:
+    """Delete a patient; for 30 days the record can be restored."""
+    with site_session(actor) as site:
+        patient_records.delete_patient(site=site, actor=actor, patient_id=patient_id)
+
+
+@router.post("/{patient_id}/restore", response_model=PatientAnswer, responses=errors(404, 409, 422, 503))
+def restore_patient(actor: Deleter, patient_id: uuid.UUID) -> Any:
+    """Bring a deleted patient back; 409 if it is not deleted, or was deleted too long ago."""
+    with site_session(actor) as site:
+        return patient_records.restore_patient(site=site, actor=actor, patient_id=patient_id)
+
+
+@router.get("/{patient_id}/changes", response_model=PatientChangeList, responses=errors(404, 422, 503))
+def patient_changes(actor: Reader, patient_id: uuid.UUID) -> Any:
+    """List what was changed of a patient's record, the newest first."""
+    with site_session(actor) as site:
+        return {"items": patient_records.changes_of(site=site, actor=actor, patient_id=patient_id)}
+
+
+@router.get("/{patient_id}/predictions", response_model=OutcomeList, responses=errors(404, 422, 503))
+def patient_predictions(actor: Predictor, patient_id: uuid.UUID) -> Any:
+    """List the predictions made for a patient, the newest first, each beside the actual cost."""
+    with site_session(actor) as site:
+        outcomes = prediction_history.predictions_of(site=site, actor=actor, patient_id=patient_id)
+    return {"items": [outcome_answer(outcome) for outcome in outcomes]}
+
+
+def _record(entry: PatientEntry) -> dict[str, Any]:
+    return {
+        "first_name": entry.first_name,
+        "last_name": entry.last_name,
+        "inputs": features_of(entry),
+        "insurance_cost": entry.insurance_cost,
+    }

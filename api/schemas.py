@@ -35,7 +35,7 @@ class Items(Answer, Generic[T]):
         description="send it as `cursor` for the page after; null on the last page"
     )
     previous_cursor: str | None = Field(
-        None, description="send it as `cursor` for the page before; null on the first page"
+        default=None, description="send it as `cursor` for the page before; null on the first page"
     )
 
 
@@ -45,7 +45,7 @@ class Problem(BaseModel):
     field: str = Field(description="of the request; of a file, its column")
     message: str = Field(description="a sentence that says what is wrong and what is expected")
     row: int | None = Field(
-        None, description="of a file, counted as a spreadsheet does; the headings are row 1"
+        default=None, description="of a file, counted as a spreadsheet does; the headings are row 1"
     )
 
 
@@ -53,8 +53,8 @@ class ErrorBody(BaseModel):
     """Every error: a sentence, and the fields it is about if it is about fields."""
 
     detail: str = Field(description="a sentence that a clinician understands")
-    problems: list[Problem] | None = Field(None, description="the first of them, if there are many")
-    total: int | None = Field(None, description="how many problems there are")
+    problems: list[Problem] | None = Field(default=None, description="the first of them, if there are many")
+    total: int | None = Field(default=None, description="how many problems there are")
 
 
 def errors(*statuses: int, **models: type[BaseModel]) -> dict[int | str, dict[str, Any]]:

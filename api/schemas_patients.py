@@ -6,9 +6,10 @@ import uuid
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, StrictBool, StrictInt, StrictStr, create_model
+from pydantic import BeforeValidator, Field, StrictBool, StrictInt, StrictStr, create_model
 
 from api.schemas import Answer, ErrorBody, Items, Request, Usd, features_accepted, features_answered
+from app.services.metrics import finite
 
 LARGEST_COST = 9_999_999_999.99  # USD, what the column holds
 
@@ -74,7 +75,9 @@ else:
 class PatientItems(Items[PatientAnswer]):
     """One page of the list of patients."""
 
-    count: int | None = Field(None, description="patients of all pages; only if `count=true` was asked for")
+    count: int | None = Field(
+        default=None, description="patients of all pages; only if `count=true` was asked for"
+    )
 
 
 class PatientList(Answer):
@@ -116,6 +119,12 @@ class PatientChangeAnswer(Answer):
     changes: dict[str, tuple[Any, Any]] = Field(description="field -> value before and value after")
 
 
+class PatientChangeList(Answer):
+    """Changes of one patient's record, the newest first."""
+
+    items: list[PatientChangeAnswer]
+
+
 class ImportAnswer(Answer):
     """What a file holds and, unless it was only checked, what became of it."""
 
@@ -135,6 +144,8 @@ class ImportAnswer(Answer):
 class CostDistributionAnswer(Answer):
     """How many of the hospital's patients have which known cost."""
 
-    edges: list[float] = Field(description="USD a year; one more than counts")
+    edges: list[Annotated[float | None, BeforeValidator(finite)]] = Field(
+        description="USD a year; one more than counts. null: without end"
+    )
     counts: list[int]
     count: int = Field(description="patients whose cost is known")

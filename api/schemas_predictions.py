@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import uuid
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import Field, create_model
 
+from api.filters import PatientSelection
 from api.schemas import Answer, Request, Usd, features_accepted
+from app.services.prediction_history import PredictionOutcome
 
+MOST_ROWS = 100_000  # of one batch
 Inputs = dict[str, int | float | str]
 
 
 class _PatientReference(Request):
     patient_id: uuid.UUID | None = Field(
-        None, description="One of your own hospital's patients, to keep the prediction with."
+        default=None, description="One of your own hospital's patients, to keep the prediction with."
     )
 
 
 if TYPE_CHECKING:
     PredictionRequest = _PatientReference
-    ExplainRequest = Request
+    FeaturesRequest = Request
 else:
     PredictionRequest = create_model(
         "PredictionRequest",
@@ -29,8 +32,8 @@ else:
         __doc__="The six features of one patient.",
         **features_accepted(),
     )
-    ExplainRequest = create_model(
-        "ExplainRequest", __base__=Request, __doc__="The six features of one patient.", **features_accepted()
+    FeaturesRequest = create_model(
+        "FeaturesRequest", __base__=Request, __doc__="The six features of one patient.", **features_accepted()
     )
 
 
@@ -67,6 +70,22 @@ class OutcomeAnswer(PredictionAnswer):
         description="whether the actual cost lies in the interval; null if not known"
     )
     known_before: bool = Field(description="the actual cost was on record before: its error proves nothing")
+
+
+class OutcomeList(Answer):
+    """Predictions of one patient, the newest first."""
+
+    items: list[OutcomeAnswer]
+
+
+def outcome_answer(outcome: PredictionOutcome) -> OutcomeAnswer:
+    """Return a prediction and its outcome as one flat record."""
+    return OutcomeAnswer.model_validate(
+        {**{name: getattr(outcome.prediction, name) for name in _OF_PREDICTION}, **vars(outcome)}
+    )
+
+
+_OF_PREDICTION = (*PredictionAnswer.model_fields, "worker_id")
 
 
 class WhatIfAnswer(Answer):
@@ -118,7 +137,7 @@ class AccuracyAnswer(Answer):
 class BatchRow(Answer):
     """One predicted patient."""
 
-    row: int
+    row: int = Field(description="of the file, or the place among the rows or patients, from 1")
     patient_id: uuid.UUID | None
     inputs: Inputs
     predicted_cost: float = Field(description="USD a year")
@@ -136,10 +155,10 @@ class BatchAnswer(Answer):
 
 
 class BatchRequest(Request):
-    """Either rows of features, or patients of the own hospital, whose predictions are kept in the history."""
+    """One of: rows of features; patients by id; patients by filter. Patients' predictions are kept in the history."""
 
-    rows: list[dict[str, Any]] | None = Field(None, description="the six features of each patient")
-    patient_ids: list[uuid.UUID] | None = None
-    patients: dict[str, Any] | None = Field(
-        None, description="filters as in GET /patients; {} is every patient"
+    rows: list[FeaturesRequest] | None = Field(default=None, min_length=1, max_length=MOST_ROWS)
+    patient_ids: list[uuid.UUID] | None = Field(default=None, min_length=1, max_length=MOST_ROWS)
+    patients: PatientSelection | None = Field(
+        default=None, description="filters as of GET /patients; {} is every patient"
     )

@@ -20,7 +20,7 @@ class RunRequest(Request):
     )
     strategy: str = "fedavg"
     idempotency_key: str | None = Field(
-        None, description="A second request with the same key answers the Run of the first."
+        default=None, description="A second request with the same key answers the Run of the first."
     )
 
 
