@@ -30,7 +30,7 @@ class MonthAccuracy:
         USD a year; the mean error is predicted less actual: above zero, the model expects too much.
     coverage
         Share of actual costs inside the interval, 0 to 1; None if no prediction had an interval.
-    with_interval
+    covered_of
         Predictions that had an interval.
     """
 
@@ -40,7 +40,7 @@ class MonthAccuracy:
     mae: float
     mean_error: float
     coverage: float | None
-    with_interval: int
+    covered_of: int
 
 
 def accuracy_by_month(*, site: Session, actor: Actor, zone: str = "UTC") -> list[MonthAccuracy]:
@@ -94,9 +94,9 @@ def accuracy_by_month(*, site: Session, actor: Actor, zone: str = "UTC") -> list
             mae=float(mae),
             mean_error=float(mean_error),
             coverage=None if coverage is None else float(coverage),
-            with_interval=with_interval,
+            covered_of=covered_of,
         )
-        for begins, version, count, mae, mean_error, coverage, with_interval in rows
+        for begins, version, count, mae, mean_error, coverage, covered_of in rows
     ]
     record_access(site, actor, "predictions_summarised", details={"count": sum(one.count for one in found)})
     return found
