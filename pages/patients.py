@@ -32,27 +32,24 @@ def read_list(actor: Actor, view: PatientListView) -> tuple[int, Page[Patient], 
     """Count and list; a page that no longer exists gives way to the first one."""
     with site_session(actor) as site:
         total = patients.count_patients(site=site, actor=actor, filter=view.filter)
-        try:
-            listed = _page_of(site, actor, view)
-        except InvalidInput as error:
-            if all(problem.field != "cursor" for problem in error.problems):
-                raise
-            st.warning(plain(str(error)), icon=":material/first_page:")
-            view = view.first_page()
-            listed = _page_of(site, actor, view)
-    return total, listed, view
-
-
-def _page_of(site: object, actor: Actor, view: PatientListView) -> Page[Patient]:
-    return patients.list_patients(
-        site=site,
-        actor=actor,
-        filter=view.filter,
-        sort=view.sort,
-        descending=view.descending,
-        cursor=view.cursor,
-        limit=PATIENTS_PER_PAGE,
-    )
+        for wanted in (view, view.first_page()):
+            try:
+                listed = patients.list_patients(
+                    site=site,
+                    actor=actor,
+                    filter=wanted.filter,
+                    sort=wanted.sort,
+                    descending=wanted.descending,
+                    cursor=wanted.cursor,
+                    limit=PATIENTS_PER_PAGE,
+                )
+            except InvalidInput as error:
+                if wanted.cursor is None:
+                    raise
+                st.warning(plain(str(error)), icon=":material/first_page:")
+            else:
+                break
+    return total, listed, wanted
 
 
 @st.fragment
@@ -77,10 +74,8 @@ def show_list(actor: Actor) -> None:
         show_nobody(actor, view)
         return
     with st.container(horizontal=True, vertical_alignment="center", key="patients_actions"):
-        st.markdown(
-            f"**{count(total, 'patient')}**{' match' if view.is_narrowed and total != 1 else ' matches' if view.is_narrowed else ''}",
-            width="content",
-        )
+        fit = "" if not view.is_narrowed else " matches" if total == 1 else " match"
+        st.markdown(f"**{count(total, 'patient')}**{fit}", width="content")
         st.space("stretch")
         if actor.may(Permission.PREDICT_BATCH):
             st.page_link(

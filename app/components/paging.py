@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import streamlit as st
+
+from app.services.paging import Page
 
 
 def current_cursor(key: str) -> str | None:
@@ -42,3 +47,51 @@ def show_pager(key: str, *, next_cursor: str | None, page_size: int, total: int 
     if forward and next_cursor is not None:
         seen.append(next_cursor)
         st.rerun()
+
+
+def show_page_turner(
+    key: str,
+    *,
+    page: Page[Any],
+    number: int | None,
+    page_size: int,
+    total: int,
+    turn: Callable[[str | None, int | None], None],
+) -> None:
+    """Draw "Previous" and "Next" of a list that is read in both directions; nothing if there is only one page.
+
+    Parameters
+    ----------
+    number
+        Which page this is; None if nobody knows, as after following an address.
+    total
+        Rows of the whole list.
+    turn
+        Called with the cursor and the number of the page to turn to; None, 1 is the first page.
+    """
+    if page.previous_cursor is None:
+        number = 1
+    if page.previous_cursor is None and page.next_cursor is None:
+        return
+    pages = max(-(-total // page_size), number or 1)
+    back = None if number is None else max(number - 1, 1)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.button(
+            "Previous",
+            key=f"{key}_previous",
+            icon=":material/chevron_left:",
+            disabled=page.previous_cursor is None,
+            on_click=turn,
+            args=(page.previous_cursor, back),
+        )
+        st.button(
+            "Next",
+            key=f"{key}_next",
+            icon=":material/chevron_right:",
+            icon_position="right",
+            disabled=page.next_cursor is None,
+            on_click=turn,
+            args=(page.next_cursor, None if number is None else number + 1),
+        )
+        words = f"{pages:,} pages" if number is None else f"Page {number:,} of {pages:,}"
+        st.caption(words, width="content")

@@ -1,0 +1,66 @@
+// A table of patients: a click on a row, or its link, opens the patient; a heading orders the list.
+// Everything that comes from the database is written as text, never as markup.
+
+function make(name, attributes, ...children) {
+  const element = document.createElement(name)
+  for (const [key, value] of Object.entries(attributes)) {
+    if (value !== null && value !== undefined && value !== "") element.setAttribute(key, value)
+  }
+  element.append(...children)
+  return element
+}
+
+function heading(column, index, sorted, send) {
+  const words = column.unit ? [column.label, make("span", { class: "unit" }, column.unit)] : [column.label]
+  const attributes = { scope: "col", role: "columnheader", class: column.figure ? "figure" : "" }
+  if (!column.sort) return make("th", attributes, ...words)
+  const button = make("button", { type: "button", "data-column": index }, column.label)
+  const unit = column.unit ? [make("span", { class: "unit" }, column.unit)] : []
+  button.onclick = () => send("sort", column.sort)
+  attributes["aria-sort"] = column.sort === sorted.key ? (sorted.descending ? "descending" : "ascending") : "none"
+  return make("th", attributes, button, ...unit)
+}
+
+function rowOf(row, columns, link, send) {
+  const cells = row.cells.map((text, index) => {
+    const column = columns[index]
+    const kind = [index === 0 ? "name" : "", column.figure ? "figure" : "", row.unknown.includes(index) ? "unknown" : ""]
+    const label = column.unit ? `${column.label}, ${column.unit}` : column.label
+    const attributes = { role: "cell", class: kind.filter(Boolean).join(" "), "data-label": label }
+    return make("td", attributes, index === 0 ? make("a", { href: link + row.id }, text) : text)
+  })
+  const line = make("tr", { role: "row" }, ...cells)
+  line.onclick = (event) => {
+    // A new tab, a selected text: the browser's own ways stay as they are.
+    if (event.ctrlKey || event.metaKey || event.shiftKey || event.button !== 0) return
+    if (String(window.getSelection())) return
+    event.preventDefault()
+    line.classList.add("opening")
+    send("open", row.id)
+  }
+  return line
+}
+
+export default function ({ data, parentElement, setTriggerValue }) {
+  const place = parentElement.querySelector(".patients")
+  const shown = JSON.stringify(data)
+  if (place.shown === shown) {
+    for (const line of place.querySelectorAll(".opening")) line.classList.remove("opening")
+    return
+  }
+  place.shown = shown
+  const focused = parentElement.activeElement?.dataset?.column
+  const send = (name, value) => setTriggerValue(name, value)
+  const head = data.columns.map((column, index) => heading(column, index, data.sorted, send))
+  const body = data.rows.map((row) => rowOf(row, data.columns, data.link, send))
+  place.replaceChildren(
+    make(
+      "table",
+      { role: "table" },
+      make("caption", {}, data.caption),
+      make("thead", { role: "rowgroup" }, make("tr", { role: "row" }, ...head)),
+      make("tbody", { role: "rowgroup" }, ...body),
+    ),
+  )
+  if (focused !== undefined) place.querySelector(`[data-column="${focused}"]`)?.focus()
+}
