@@ -18,7 +18,7 @@ SIGN_IN_WIDTH = 440  # pixels
 # Streamlit's wide layout leaves five rem at either side, which three charts beside each other cannot spare; and it
 # writes white on primary buttons, which the dark variant's light primary colour cannot carry. Its running man with a
 # Stop button would blink at every tick of a live Run, and Stop would stop the page and not the Run. The sign-in form
-# is streamlit-authenticator's, whose button has no emphasis.
+# is streamlit-authenticator's, whose button has no emphasis. Its links to pages look like text.
 STYLE = """<style>
 [data-testid=stMainBlockContainer]{{padding-left:clamp(1rem,3vw,3rem);padding-right:clamp(1rem,3vw,3rem);
   max-width:1480px}}
@@ -26,6 +26,9 @@ STYLE = """<style>
 .st-key-sign_in [data-testid=stBaseButton-secondaryFormSubmit]{{width:100%;color:{on_primary};
   background:{primary};border-color:{primary}}}
 [class*=st-key-figures] :is(th,td):not(:first-child){{text-align:right!important}}
+[data-testid=stMain] [data-testid=stPageLink-NavLink]{{padding:0;background:none}}
+[data-testid=stMain] [data-testid=stPageLink-NavLink] *{{color:{link}}}
+[data-testid=stMain] [data-testid=stPageLink-NavLink]:hover p{{text-decoration:underline}}
 [data-testid=stStatusWidget]:not(:has([data-testid=stConnectionStatus])){{display:none}}
 </style>"""
 
@@ -70,11 +73,17 @@ def show_app() -> None:
 
 st.set_page_config(
     page_title="Fedcost",
-    page_icon="🏥",
+    page_icon=str(ASSETS / "mark.svg"),
     layout="wide",
     menu_items={"Get help": None, "Report a bug": None, "About": None},
 )
-st.html(STYLE.format(on_primary=theme_colour("backgroundColor"), primary=theme_colour("primaryColor")))
+st.html(
+    STYLE.format(
+        on_primary=theme_colour("backgroundColor"),
+        primary=theme_colour("primaryColor"),
+        link=theme_colour("linkColor"),
+    )
+)
 with errors_shown():
     if signed_out():
         show_sign_in()

@@ -25,4 +25,6 @@ def show_empty(title: str, next_step: str, *, icon: str, links: Mapping[str, str
         if links:
             with st.container(horizontal=True):
                 for name, label in links.items():
-                    st.page_link(page(name), label=label, icon=":material/arrow_forward:")
+                    st.page_link(
+                        page(name), label=label, icon=":material/arrow_forward:", icon_position="right"
+                    )

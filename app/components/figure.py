@@ -41,5 +41,6 @@ def show_cards(figures: Sequence[Figure], *, key: str, columns: int = 3) -> None
                         page(figure.leads_to),
                         label=figure.link,
                         icon=":material/arrow_forward:",
+                        icon_position="right",
                         query_params=dict(figure.query),
                     )

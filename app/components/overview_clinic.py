@@ -155,7 +155,7 @@ def _outcomes_figure(outcomes: Outcomes) -> Figure:
 
 def _model_figure(status: ModelStatus) -> Figure:
     if not status.has_model:
-        return Figure("Model in use", "None yet", status.message, "model_card", "What it will be")
+        return Figure("Model in use", "None yet", status.message, "model_card", "Open the model card")
     return Figure(
         "Model in use",
         status.version or "",

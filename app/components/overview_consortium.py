@@ -110,7 +110,7 @@ def _model_figure(status: ModelStatus) -> Figure:
             "None yet",
             "The first training that completes makes one.",
             "model_card",
-            "What it will be",
+            "Open the model card",
         )
     return Figure(
         "Model in use",
