@@ -1,4 +1,4 @@
-"""Predict: one patient's yearly insurance cost from the model in use."""
+"""Predict: one patient's yearly insurance cost from the model in use, answered while one types."""
 
 from __future__ import annotations
 
@@ -7,24 +7,25 @@ import uuid
 import streamlit as st
 
 from app.actor import Actor
-from app.components.amount import show_amount
 from app.components.empty import show_empty
-from app.components.formats import describe_inputs, plain, usd
-from app.components.forms import feature_inputs, fill_inputs, show_problems
-from app.components.guard import acting, show_error
+from app.components.formats import plain
+from app.components.guard import acting
 from app.components.navigation import page
+from app.components.prediction_answer import show_answer, show_origin, show_what_ifs, waiting_words
+from app.components.prediction_charts import CHART_CONFIG, contributions_figure, contributions_in_words
+from app.components.prediction_fields import fill_live_inputs, live_inputs, show_live_problems
+from app.components.prediction_standing import show_standing
 from app.databases import central_session, site_session
 from app.errors import InvalidInput, NoModelYet
 from app.permissions import Permission
-from app.services import models, patients, predictions
+from app.services import explanations, models, patients, predictions
+from app.services.explanations import Explanation
 from app.services.predictions import CostPrediction
 from db.site import Patient
 from fl.features import FEATURES
 
-FORM_WIDTH = 760  # pixels
-_RESULT = "predict_result"
-_SAVED = "predict_saved"
-_PATIENT = "predict_patient"
+_SAVED = "predict_saved"  # the prediction saved last, and for whom
+_PATIENT = "predict_patient"  # whose values the form was filled with
 
 
 def chosen_patient(actor: Actor) -> Patient | None:
@@ -32,7 +33,7 @@ def chosen_patient(actor: Actor) -> Patient | None:
     asked = st.query_params.get("patient")
     if asked is None:
         if st.session_state.pop(_PATIENT, None):
-            forget_result()
+            fill_live_inputs("predict", {})
         return None
     try:
         patient_id = uuid.UUID(asked)
@@ -41,107 +42,119 @@ def chosen_patient(actor: Actor) -> Patient | None:
         return None
     with site_session(actor) as site:
         patient = patients.get_patient(site=site, actor=actor, patient_id=patient_id)
-    if st.session_state.get(_PATIENT) != asked:
-        forget_result()
-        fill_inputs("predict", {feature.name: getattr(patient, feature.name) for feature in FEATURES})
+    # Streamlit drops a page's fields when it is left; they are filled anew when it is opened again.
+    if st.session_state.get(_PATIENT) != asked or f"predict_{FEATURES[0].name}" not in st.session_state:
+        fill_live_inputs("predict", {feature.name: getattr(patient, feature.name) for feature in FEATURES})
         st.session_state[_PATIENT] = asked
     return patient
-
-
-def forget_result() -> None:
-    """Take away the last prediction: it belongs to other values."""
-    st.session_state.pop(_RESULT, None)
-    st.session_state.pop(_SAVED, None)
 
 
 @acting(Permission.PREDICT)
 def let_go_of_patient(actor: Actor) -> None:
     """Empty the form and the address for another patient."""
-    forget_result()
-    fill_inputs("predict", {})
+    fill_live_inputs("predict", {})
     st.session_state.pop(_PATIENT, None)
     st.query_params.pop("patient", None)
 
 
 @acting(Permission.PREDICT)
-def show_form(actor: Actor, patient: Patient | None) -> None:
-    """Take the inputs and predict."""
-    with st.form("predict_form", border=True):
-        raw, places = feature_inputs("predict")
-        submitted = st.form_submit_button(
-            "Predict cost", type="primary", icon=":material/calculate:", key="predict_submit"
-        )
-    if not submitted:
-        return
-    forget_result()
-    try:
-        with central_session() as central:
-            st.session_state[_RESULT] = predictions.predict(central=central, actor=actor, inputs=raw)
-    except InvalidInput as error:
-        rest = show_problems(places, error.problems)
-        if rest:
-            show_error(InvalidInput(rest))
-        else:
-            st.error("Please correct the fields marked above.", icon=":material/error:")
+def clear_form(actor: Actor) -> None:
+    """Empty the form."""
+    fill_live_inputs("predict", {})
 
 
 @acting(Permission.PREDICT)
-def show_result(actor: Actor, result: CostPrediction, patient: Patient | None) -> None:
-    """Show the predicted cost with what it was made from, and offer to keep it."""
-    with st.container(border=True, key="predict_answer"):
-        st.markdown("Predicted insurance cost, USD a year")
-        show_amount(usd(result.predicted_cost))
-        st.caption(
-            f"Model version {plain(result.model_version)} · for: {plain(describe_inputs(result.inputs))}"
-        )
-        for caution in result.cautions:
-            st.warning(plain(caution), icon=":material/warning:")
-        st.caption(
-            "An estimate from six facts about a person. It is not a quote, and no ground for a medical decision."
-        )
-        if not st.session_state.get(_SAVED) and st.button(
-            "Save to history", icon=":material/save:", key="predict_save"
-        ):
-            with site_session(actor) as site:
-                predictions.save(
-                    site=site, actor=actor, prediction=result, patient_id=patient.id if patient else None
-                )
-            st.session_state[_SAVED] = True
-            st.rerun()
-        if st.session_state.get(_SAVED):
-            st.success("Saved. You find it under History.", icon=":material/check_circle:")
+def keep(actor: Actor, shown: CostPrediction, patient_id: uuid.UUID | None) -> None:
+    """Save the prediction that stood on the screen when the button was pressed, not what was typed since."""
+    with site_session(actor) as site:
+        predictions.save(site=site, actor=actor, prediction=shown, patient_id=patient_id)
+    st.session_state[_SAVED] = (shown, patient_id)
+
+
+def show_saving(prediction: CostPrediction, patient: Patient | None) -> None:
+    """Offer to keep the prediction, or say that it was kept."""
+    patient_id = patient.id if patient else None
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if st.session_state.get(_SAVED) == (prediction, patient_id):
+            st.markdown(":green[:material/check_circle: Saved to history.]", width="content")
             st.page_link(page("history"), label="Open History", icon=":material/history:")
+        else:
+            st.button(
+                "Save to history",
+                icon=":material/save:",
+                key="predict_save",
+                on_click=keep,
+                args=(prediction, patient_id),
+            )
+
+
+def show_reasons(actor: Actor, prediction: CostPrediction, explanation: Explanation) -> None:
+    """Show what makes the cost, what would change it, and where it lies among the hospital's patients."""
+    why, beside = st.columns(2, gap="medium")
+    with why:
+        st.markdown("#### What makes this cost", anchors=False)
+        st.caption(
+            "From the average that the model predicts for a generated population, each value of this patient moves "
+            "the cost up or, hatched, down. Together the steps lead to this patient's cost."
+        )
+        st.plotly_chart(
+            contributions_figure(explanation, prediction.inputs),
+            key="predict_contributions",
+            config=CHART_CONFIG,
+            alt=contributions_in_words(explanation),
+        )
+    with beside:
+        show_what_ifs(explanation)
+        show_standing(actor, prediction)
+
+
+@st.fragment
+@acting(Permission.PREDICT)
+def show_form_and_answer(actor: Actor, patient: Patient | None) -> None:
+    """Take the six values and answer at every edit; without all six valid no answer stands."""
+    form, answer = st.columns([5, 6], gap="medium")
+    with form, st.container(border=True, key="predict_form"):
+        raw, places = live_inputs("predict")
+        if patient is None and any(value is not None for value in raw.values()):
+            st.button("Clear", icon=":material/backspace:", key="predict_clear", on_click=clear_form)
+    try:
+        with central_session() as central:
+            prediction, explanation = explanations.explain(central=central, actor=actor, inputs=raw)
+    except InvalidInput as error:
+        empty = show_live_problems(places, error.problems, raw)
+        with answer, st.container(border=True, key="predict_waiting"):
+            st.markdown("#### :material/calculate: The cost appears here as you type", anchors=False)
+            st.markdown(waiting_words(empty, wrong=len(empty) < len(error.problems)))
+        return
+    with answer, st.container(border=True, key="predict_answer"):
+        show_answer(prediction)
+        show_saving(prediction, patient)
+        show_origin(prediction)
+    show_reasons(actor, prediction, explanation)
 
 
 @acting(Permission.PREDICT)
 def show_page(actor: Actor) -> None:
-    """Lay out the form and, below it, the answer."""
+    """Say for whom, and lay out the form beside its answer."""
     st.title("Predict", anchor=False)
     with central_session() as central:
         status = models.model_status(central=central, actor=actor)
     if not status.has_model:
         show_empty("No model exists yet", plain(str(NoModelYet())), icon="model_training")
         return
-    # Streamlit drops a page's fields when it is left; the answer to them must not stay behind.
-    if f"predict_{FEATURES[0].name}" not in st.session_state:
-        forget_result()
-    with st.container(width=FORM_WIDTH):
-        patient = chosen_patient(actor)
-        if patient is not None:
-            with st.container(horizontal=True, vertical_alignment="center"):
-                st.info(
-                    f"For **{plain(f'{patient.last_name}, {patient.first_name}')}**, "
-                    "with the values on record.",
-                    icon=":material/person:",
-                    width="stretch",
-                )
-                st.button("Another patient", key="predict_clear", on_click=let_go_of_patient)
-        else:
-            st.markdown("Enter the patient's values. All six are needed.")
-        show_form(patient)
-        result = st.session_state.get(_RESULT)
-        if isinstance(result, CostPrediction):
-            show_result(result, patient)
+    patient = chosen_patient(actor)
+    if patient is None:
+        st.markdown("Enter the patient's values; the answer follows as you type.")
+    else:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.info(
+                f"For **{plain(f'{patient.last_name}, {patient.first_name}')}**, with the values on record. "
+                "Changing them here does not change the record.",
+                icon=":material/person:",
+                width="stretch",
+            )
+            st.button("Another patient", key="predict_other", on_click=let_go_of_patient)
+    show_form_and_answer(patient)
 
 
 show_page()
