@@ -2,42 +2,64 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import FastAPI
+from fastapi.openapi.constants import REF_TEMPLATE
+from pydantic.json_schema import models_json_schema
 
 from api import (
     errors,
     routes_auth,
+    routes_batch,
     routes_health,
+    routes_import,
     routes_models,
     routes_patients,
     routes_predictions,
     routes_training,
 )
 from api.limits import BodyLimit
-from api.schemas import ErrorBody
+from api.schemas_predictions import BatchRequest
 from app.version import VERSION
+
+ROUTERS = (
+    routes_health.router,
+    routes_auth.router,
+    routes_patients.router,
+    routes_import.router,
+    routes_predictions.router,
+    routes_batch.router,
+    routes_models.router,
+    routes_training.router,
+)
+
+
+class _Api(FastAPI):
+    """Describes also those bodies that a route reads itself, once it knows who is calling."""
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the description of the API, made once."""
+        if self.openapi_schema is None:
+            document = super().openapi()
+            _, described = models_json_schema([(BatchRequest, "validation")], ref_template=REF_TEMPLATE)
+            document["components"]["schemas"].update(described["$defs"])
+        return super().openapi()
 
 
 def create_api() -> FastAPI:
     """Return the API; a deployment and each test have their own."""
-    api = FastAPI(
+    api = _Api(
         title="Fedcost",
         version=VERSION,
         description="Insurance cost prediction trained across hospitals that show each other no patient.",
         docs_url="/docs",
         redoc_url=None,
         openapi_url="/openapi.json",
-        responses={"4XX": {"model": ErrorBody}},
+        generate_unique_id_function=lambda route: route.name,
     )
     api.add_middleware(BodyLimit)
     errors.install(api)
-    for routes in (
-        routes_health,
-        routes_auth,
-        routes_patients,
-        routes_predictions,
-        routes_models,
-        routes_training,
-    ):
-        api.include_router(routes.router)
+    for router in ROUTERS:
+        api.include_router(router)
     return api

@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from starlette.datastructures import UploadFile
 
 from app.errors import InvalidInput
+from app.services.import_mapping import guess_mapping, unclear_columns
 from app.services.tabular import write_csv, write_excel
 from fl.features import FieldProblem
 
@@ -22,6 +23,7 @@ FORM = "multipart/form-data"
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _MAPPING: TypeAdapter[dict[str, str | None]] = TypeAdapter(dict[str, str | None])
 _LONGEST_MAPPING = 20_000  # characters
+_MOST_MAPPING_PROBLEMS = 20
 
 Format = Literal["csv", "xlsx"]
 
@@ -36,11 +38,14 @@ class SentFile:
         As the client calls it, for sentences about it.
     mapping
         Field -> heading, as JSON text; None to have it guessed.
+    is_json
+        It is no file, but JSON.
     """
 
     content: bytes
     name: str
     mapping: str | None = None
+    is_json: bool = False
 
 
 async def sent_file(request: Request) -> SentFile:
@@ -48,11 +53,12 @@ async def sent_file(request: Request) -> SentFile:
 
     A dependency: it runs once the caller is known, and reads no more than the address accepts.
     """
-    if media_type(request) != FORM:
-        name = "data.xlsx" if media_type(request) == EXCEL else "data.csv"
-        return SentFile(await request.body(), name, request.query_params.get("mapping"))
+    kind = _media_type(request)
+    if kind != FORM:
+        name = "The Excel workbook" if kind == EXCEL else "The file"
+        return SentFile(await request.body(), name, is_json=kind == "application/json")
     async with request.form(max_files=1, max_fields=1, max_part_size=_LONGEST_MAPPING) as form:
-        file, mapping = form.get("file"), form.get("mapping", request.query_params.get("mapping"))
+        file, mapping = form.get("file"), form.get("mapping")
         if not isinstance(file, UploadFile):
             raise InvalidInput([FieldProblem("file", "The form has no file; send it as the part `file`.")])
         if not isinstance(mapping, str | None):
@@ -60,50 +66,56 @@ async def sent_file(request: Request) -> SentFile:
         return SentFile(await file.read(), file.filename or "file", mapping)
 
 
-def media_type(request: Request) -> str:
+def _media_type(request: Request) -> str:
     """Return the content type of a request's body, without its parameters."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def mapping_of(
-    text: str | None, *, header: Sequence[str], fields: Iterable[str]
-) -> dict[str, str | None] | None:
-    """Return the mapping that a client sent: field -> heading; None if it sent none.
+def mapping_of(text: str | None, *, header: Sequence[str], fields: Iterable[str]) -> dict[str, str | None]:
+    """Return which heading is which of `fields`: as the client says, or else as the headings suggest.
 
     Raises
     ------
     InvalidInput
-        If it is not a JSON object, names a field that does not exist or a heading that the file has not.
+        If what the client says is not a JSON object, names a field that does not exist or a heading that the file
+        has not; or if two headings suggest the same field.
     """
-    if text is None:
-        return None
-    try:
-        mapping = _MAPPING.validate_json(text, strict=True)
-    except ValidationError:
-        raise InvalidInput(
-            [FieldProblem("mapping", 'The mapping is a JSON object like {"age": "Age in years"}.')]
-        ) from None
     known = tuple(fields)
-    problems = [
-        FieldProblem("mapping", f"There is no field {name[:40]!r}. The fields are: {', '.join(known)}.")
-        for name in mapping
-        if name not in known
-    ]
-    problems += [
-        FieldProblem("mapping", f"The file has no column {heading[:40]!r}.")
-        for heading in mapping.values()
-        if heading is not None and heading not in header
-    ]
+    if text is None:
+        guessed, unclear = guess_mapping(header), unclear_columns(header)
+        problems = [
+            FieldProblem("mapping", f"Several columns may be {name}. Say which one in `mapping`.")
+            for name in known
+            if name in unclear
+        ]
+        mapping = {name: guessed[name] for name in known}
+    else:
+        try:
+            mapping = _MAPPING.validate_json(text, strict=True)
+        except ValidationError:
+            sentence = 'The mapping must be a JSON object like {"age": "Age in years"}.'
+            raise InvalidInput([FieldProblem("mapping", sentence)]) from None
+        problems = [
+            FieldProblem("mapping", f"There is no field {name[:40]!r}. The fields are: {', '.join(known)}.")
+            for name in mapping
+            if name not in known
+        ]
+        problems += [
+            FieldProblem("mapping", f"The file has no column {heading[:40]!r}.")
+            for heading in mapping.values()
+            if heading is not None and heading not in header
+        ]
     if problems:
-        raise InvalidInput(problems[:20])
-    return {name: mapping.get(name) for name in known}
+        raise InvalidInput(problems[:_MOST_MAPPING_PROBLEMS])
+    return mapping
 
 
-def file_body(*, mapping: bool = True) -> dict[str, Any]:
+def file_body() -> dict[str, Any]:
     """Return the OpenAPI description of a body that `sent_file` reads."""
-    properties: dict[str, Any] = {"file": {"type": "string", "format": "binary"}}
-    if mapping:
-        properties["mapping"] = {"type": "string", "description": "JSON: field -> heading of its column"}
+    properties = {
+        "file": {"type": "string", "format": "binary"},
+        "mapping": {"type": "string", "description": "JSON: field -> heading of its column"},
+    }
     form = {"schema": {"type": "object", "required": ["file"], "properties": properties}}
     return {"required": True, "content": {CSV: _BINARY, EXCEL: _BINARY, FORM: form}}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 
 from api.dependencies import caller_address
+from api.schemas import errors
 from api.schemas_auth import LoginAnswer, LoginRequest
 from app.auth.sessions import actor_for_session, open_session
 from app.auth.sign_in import verify_credentials
@@ -14,7 +15,7 @@ from app.databases import central_session
 router = APIRouter(prefix="/auth", tags=["auth"])
 
 
-@router.post("/login")
+@router.post("/login", responses=errors(400, 401, 413, 422, 503, token=False))
 def login(request: Request, credentials: LoginRequest) -> LoginAnswer:
     """Trade e-mail and password for a short-lived access token."""
     address = caller_address(request)

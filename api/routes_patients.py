@@ -59,7 +59,10 @@ def list_patients(actor: Reader, query: Annotated[PatientListQuery, Query()]) ->
 
 
 @router.post(
-    "", status_code=201, response_model=PatientAnswer, responses=errors(422, 503, conflict=PossibleDuplicates)
+    "",
+    status_code=201,
+    response_model=PatientAnswer,
+    responses=errors(400, 413, 422, 503, conflict=PossibleDuplicates),
 )
 def add_patient(
     actor: Writer,
@@ -126,7 +129,7 @@ def get_patient(actor: Reader, patient_id: uuid.UUID) -> Any:
 @router.put(
     "/{patient_id}",
     response_model=PatientAnswer,
-    responses=errors(404, 422, 503, conflict=PatientChangedBody),
+    responses=errors(400, 404, 413, 422, 503, conflict=PatientChangedBody),
 )
 def edit_patient(actor: Writer, patient_id: uuid.UUID, edit: PatientEdit) -> Any:
     """Replace a patient's record; 409 with the record and the differences if somebody changed it since."""

@@ -42,7 +42,7 @@ _FOUND = (
 )
 
 
-@router.post("", response_model=NewPredictionAnswer, responses=errors(404, 409, 422, 503))
+@router.post("", response_model=NewPredictionAnswer, responses=errors(400, 404, 409, 413, 422, 503))
 def predict(actor: Predictor, request: PredictionRequest) -> Any:
     """Predict the cost of one patient with the model in use, and keep the prediction."""
     with central_session() as central, site_session(actor) as site:
@@ -57,7 +57,7 @@ def predict(actor: Predictor, request: PredictionRequest) -> Any:
     return {**answer, "cautions": predictions.cautions_for(saved.inputs)}
 
 
-@router.post("/explain", response_model=ExplanationAnswer, responses=errors(409, 422, 503))
+@router.post("/explain", response_model=ExplanationAnswer, responses=errors(400, 409, 413, 422, 503))
 def explain(actor: Predictor, request: FeaturesRequest) -> Any:
     """Predict the cost of one patient and say what it is made of and what would change it; keeps nothing."""
     with central_session() as central:

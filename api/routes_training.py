@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends
 
 from api.dependencies import GuardedRoute, May
+from api.schemas import errors
 from api.schemas_training import RunAccepted, RunAnswer, RunRequest
 from app.actor import Actor
 from app.databases import central_session
@@ -18,7 +19,7 @@ Controller = Annotated[Actor, Depends(May(Permission.TRAINING_CONTROL))]
 Reader = Annotated[Actor, Depends(May(Permission.TRAINING_READ))]
 
 
-@router.post("", status_code=202, response_model=RunAccepted)
+@router.post("", status_code=202, response_model=RunAccepted, responses=errors(400, 409, 413, 422, 503))
 def start_run(actor: Controller, request: RunRequest) -> Any:
     """Ask for a Run; it waits as queued until the federation takes it."""
     with central_session() as central:
@@ -31,7 +32,7 @@ def start_run(actor: Controller, request: RunRequest) -> Any:
         )
 
 
-@router.get("/{run_id}", response_model=RunAnswer)
+@router.get("/{run_id}", response_model=RunAnswer, responses=errors(404, 422, 503))
 def get_run(actor: Reader, run_id: int) -> Any:
     """Read one Run with its Rounds."""
     with central_session() as central:
@@ -39,7 +40,9 @@ def get_run(actor: Reader, run_id: int) -> Any:
     return {**vars(progress.run), "rounds": progress.rounds, "model_version": progress.model_version}
 
 
-@router.post("/{run_id}/cancel", status_code=202, response_model=RunAccepted)
+@router.post(
+    "/{run_id}/cancel", status_code=202, response_model=RunAccepted, responses=errors(404, 409, 422, 503)
+)
 def cancel_run(actor: Controller, run_id: int) -> Any:
     """Cancel a Run; 409 if it has ended."""
     with central_session() as central:

@@ -57,14 +57,24 @@ class ErrorBody(BaseModel):
     total: int | None = Field(default=None, description="how many problems there are")
 
 
-def errors(*statuses: int, **models: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
-    """Return what a route documents of its errors; a keyword like `conflict` gives its status another model."""
+def errors(
+    *statuses: int, conflict: type[BaseModel] | None = None, token: bool = True
+) -> dict[int | str, dict[str, Any]]:
+    """Return what a route documents of its errors.
+
+    Parameters
+    ----------
+    conflict
+        The body of its 409, if that says more than other errors.
+    token
+        The route needs an access token.
+    """
+    documented = {*statuses, *((401, 403) if token else ()), *((409,) if conflict else ())}
     described: dict[int | str, dict[str, Any]] = {
-        status: {"model": ErrorBody, "description": _REASONS[status]} for status in (401, 403, *statuses)
+        status: {"model": ErrorBody, "description": _REASONS[status]} for status in sorted(documented)
     }
-    for name, model in models.items():
-        status = {"conflict": 409}[name]
-        described[status] = {"model": model, "description": _REASONS[status]}
+    if conflict:
+        described[409]["model"] = conflict
     return described
 
 

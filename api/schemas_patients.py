@@ -6,7 +6,7 @@ import uuid
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, StrictBool, StrictInt, StrictStr, create_model
+from pydantic import BeforeValidator, Field, StrictInt, StrictStr, create_model
 
 from api.schemas import Answer, ErrorBody, Items, Request, Usd, features_accepted, features_answered
 from app.services.metrics import finite
@@ -126,19 +126,32 @@ class PatientChangeList(Answer):
 
 
 class ImportAnswer(Answer):
-    """What a file holds and, unless it was only checked, what became of it."""
+    """What an import did or, if the file was only checked, would do."""
 
-    checked_only: StrictBool
+    checked_only: bool
     rows: int = Field(description="patients in the file")
     costs_known: int = Field(description="patients of the file whose cost it says")
-    ignored: list[str] = Field(description="columns that have no place in a patient's record")
+    mapping: dict[str, str | None] = Field(description="field -> heading of the column that it was read from")
+    ignored: list[str] = Field(description="headings of columns that were not read")
     notes: list[str] = Field(description="how the file was read")
-    mapping: dict[str, str | None] = Field(description="field -> heading of the column it was read from")
-    added: int | None = Field(description="null if the file was only checked")
-    already_there: int | None = Field(
-        description="patients of the file that were there before; left as they are"
+    added: int
+    already_there: int = Field(
+        description="patients of the file who were on record; they are not added again"
     )
-    costs_filled: int | None = Field(description="patients whose cost was not known before")
+    costs_filled: int = Field(
+        description="patients on record whose cost was not known and stands in the file"
+    )
+    costs_different: int | None = Field(
+        default=None,
+        description="patients with another cost on record, which stays; null if not only checked",
+    )
+    repeated: int | None = Field(
+        default=None, description="rows that say the same as one before them; null if not only checked"
+    )
+    known_names: list[int] | None = Field(
+        default=None,
+        description="rows with the name of a patient on record whose values differ; null if not only checked",
+    )
 
 
 class CostDistributionAnswer(Answer):

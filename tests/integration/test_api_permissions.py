@@ -12,17 +12,31 @@ ADMIN, SCIENTIST, DOCTOR, NURSE = "admin", "scientist", "doctor", "nurse"
 EVERYBODY = {ADMIN, SCIENTIST, DOCTOR, NURSE}
 CLINICIANS = {DOCTOR, NURSE}
 
+FEATURES = {"age": 40, "sex": "male", "bmi": 27.0, "children": 0, "smoker": "no", "region": "northeast"}
+ENTRY = {**FEATURES, "first_name": "Ada", "last_name": "Lovelace"}
+
 # (method, path): who may, and a body that passes validation where one is needed. None: no token needed.
 WHO_MAY: dict[tuple[str, str], tuple[set[str] | None, dict[str, Any] | None]] = {
     ("get", "/health"): (None, None),
     ("post", "/auth/login"): (None, None),
     ("get", "/patients"): (CLINICIANS, None),
+    ("post", "/patients"): (CLINICIANS, ENTRY),
+    ("get", "/patients/export"): ({DOCTOR}, None),
+    ("get", "/patients/deleted"): ({DOCTOR}, None),
+    ("get", "/patients/cost-distribution"): (CLINICIANS, None),
     ("get", "/patients/{patient_id}"): (CLINICIANS, None),
-    ("post", "/predictions"): (
-        CLINICIANS,
-        {"age": 40, "sex": "male", "bmi": 27.0, "children": 0, "smoker": "no", "region": "northeast"},
-    ),
+    ("put", "/patients/{patient_id}"): (CLINICIANS, {**ENTRY, "row_version": 1}),
+    ("delete", "/patients/{patient_id}"): ({DOCTOR}, None),
+    ("post", "/patients/{patient_id}/restore"): ({DOCTOR}, None),
+    ("get", "/patients/{patient_id}/changes"): (CLINICIANS, None),
+    ("get", "/patients/{patient_id}/predictions"): (CLINICIANS, None),
+    ("post", "/patients/import"): ({DOCTOR}, {}),
+    ("post", "/predictions"): (CLINICIANS, FEATURES),
+    ("post", "/predictions/explain"): (CLINICIANS, FEATURES),
     ("get", "/predictions/history"): (CLINICIANS, None),
+    ("get", "/predictions/export"): ({DOCTOR}, None),
+    ("get", "/predictions/accuracy"): (CLINICIANS, None),
+    ("post", "/predictions/batch"): ({DOCTOR}, {"rows": [FEATURES]}),
     ("get", "/model/status"): (EVERYBODY, None),
     ("get", "/model/metrics"): (EVERYBODY, None),
     ("post", "/training/runs"): ({ADMIN}, {"num_rounds": 2}),
