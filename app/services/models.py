@@ -16,6 +16,7 @@ from app.actor import Actor
 from app.errors import Conflict, NoModelYet, NotFound
 from app.permissions import Permission
 from app.services.metrics import finite
+from app.services.model_quality import GroupQuality, SmokerInterval, quality_by_group, smoker_intervals
 from app.services.paging import Page, check_limit, integer_cursor, page_of
 from db.central import ModelVersion, VersionStatus
 from fl.features import Preprocessing
@@ -75,6 +76,10 @@ class ModelMetrics:
         USD squared; `rmse` and `mae` are in USD.
     metrics
         Per institution, of the baseline and of the previous champion on the same rows, as stored.
+    groups
+        By smoker, sex, age band, BMI band and region; empty of a version that was trained before there were any.
+    intervals
+        By smoker group; empty of a version without any.
     """
 
     version: str
@@ -84,6 +89,8 @@ class ModelMetrics:
     mae: float | None
     num_examples: int
     metrics: dict[str, Any]
+    groups: list[GroupQuality]
+    intervals: list[SmokerInterval]
 
 
 def model_status(*, central: Session, actor: Actor) -> ModelStatus:
@@ -120,6 +127,8 @@ def model_metrics(*, central: Session, actor: Actor) -> ModelMetrics:
         finite(row.mae),
         row.num_examples,
         row.metrics,
+        quality_by_group(row.metrics),
+        smoker_intervals(calibration_of(row)),
     )
 
 
@@ -161,6 +170,12 @@ def champion(*, central: Session) -> LoadedModel:
     return _LOADED.get(central, row)
 
 
+def calibration_of(row: ModelVersion) -> Calibration | None:
+    """Return the 90 % intervals stored with a version; None of one that was trained before there were any."""
+    stored = row.metrics.get("calibration")
+    return Calibration.from_json(stored) if stored else None
+
+
 def _champion_row(central: Session) -> ModelVersion | None:
     query = (
         select(ModelVersion)
@@ -190,15 +205,10 @@ class _LoadedModels:
                 self._models[key] = model
                 while len(self._models) > self.size:
                     self._models.popitem(last=False)
-        return LoadedModel(row.version, model, row, _calibration(row))
+        return LoadedModel(row.version, model, row, calibration_of(row))
 
 
 _LOADED = _LoadedModels(size=4)
-
-
-def _calibration(row: ModelVersion) -> Calibration | None:
-    stored = row.metrics.get("calibration")
-    return Calibration.from_json(stored) if stored else None
 
 
 def _read_model(central: Session, row: ModelVersion) -> CostModel:

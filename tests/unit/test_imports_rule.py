@@ -29,6 +29,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "fl.model",
         "fl.settings",
         "fl.explanation",
+        "fl.groups",
         "fl.intervals",
     ),
     "app.auth": ("app.services", "app.auth", "db"),
