@@ -21,12 +21,27 @@ def upgrade() -> None:
     for name, columns in (
         ("patients_by_name", ["last_name", "first_name", "id"]),
         ("patients_by_age", ["age", "id"]),
-        ("patients_by_cost", [sa.text("COALESCE(insurance_cost, 'Infinity'::numeric)"), "id"]),
-        ("patients_by_cost_down", [sa.text("COALESCE(insurance_cost, '-1'::integer::numeric)"), "id"]),
         ("patients_by_change", ["updated_at", "id"]),
-        ("patients_filters", ["region", "smoker", "sex", "age", "bmi"]),
     ):
         op.create_index(name, "patients", columns, postgresql_where=PRESENT)
+    for name, cost in (
+        ("patients_by_cost", "COALESCE(insurance_cost, 'Infinity'::numeric)"),
+        ("patients_by_cost_down", "COALESCE(insurance_cost, '-1'::integer::numeric)"),
+    ):
+        op.create_index(
+            name,
+            "patients",
+            [sa.text(cost), "id"],
+            postgresql_include=["region", "smoker", "sex", "age", "bmi", "insurance_cost"],
+            postgresql_where=PRESENT,
+        )
+    op.create_index(
+        "patients_filters",
+        "patients",
+        ["region", "smoker", "sex", "age", "bmi"],
+        postgresql_include=["id", "last_name", "first_name", "insurance_cost", "updated_at"],
+        postgresql_where=PRESENT,
+    )
     op.create_index(
         "patients_deleted", "patients", ["deleted_at"], postgresql_where=sa.text("deleted_at IS NOT NULL")
     )
