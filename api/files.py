@@ -11,6 +11,7 @@ from typing import Any, Literal
 from fastapi import Request, Response
 from pydantic import TypeAdapter, ValidationError
 from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
 
 from app.errors import InvalidInput
 from app.services.import_mapping import guess_mapping, unclear_columns
@@ -57,13 +58,19 @@ async def sent_file(request: Request) -> SentFile:
     if kind != FORM:
         name = "The Excel workbook" if kind == EXCEL else "The file"
         return SentFile(await request.body(), name, is_json=kind == "application/json")
-    async with request.form(max_files=1, max_fields=1, max_part_size=_LONGEST_MAPPING) as form:
+    try:
+        form = await request.form(max_files=1, max_fields=1, max_part_size=_LONGEST_MAPPING)
+    except ValueError as error:  # of the parser, which Starlette lets through
+        raise HTTPException(400) from error
+    try:
         file, mapping = form.get("file"), form.get("mapping")
         if not isinstance(file, UploadFile):
             raise InvalidInput([FieldProblem("file", "The form has no file; send it as the part `file`.")])
         if not isinstance(mapping, str | None):
             raise InvalidInput([FieldProblem("mapping", "The mapping is JSON text, not a file.")])
-        return SentFile(await file.read(), file.filename or "file", mapping)
+        return SentFile(await file.read(), file.filename or "The file", mapping)
+    finally:
+        await form.close()
 
 
 def _media_type(request: Request) -> str:

@@ -26,6 +26,7 @@ from api.schemas_patients import (
 from api.schemas_predictions import OutcomeList, outcome_answer
 from app.actor import Actor
 from app.databases import site_session
+from app.errors import InvalidInput
 from app.permissions import Permission
 from app.services import patient_records, patients, prediction_history
 from fl.features import FEATURE_NAMES, TARGET_NAME
@@ -72,6 +73,9 @@ def add_patient(
     ] = False,
 ) -> Any:
     """Add a patient; 409 with the ids if there are patients of the same name and age."""
+    problems = patient_records.check_entry(**_record(entry))
+    if problems:
+        raise InvalidInput(problems)
     if not accept_duplicate:
         with site_session(actor) as site:
             same = patient_records.possible_duplicates(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from decimal import Decimal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BeforeValidator, Field, StrictInt, StrictStr, create_model
 
@@ -12,6 +13,13 @@ from api.schemas import Answer, ErrorBody, Items, Request, Usd, features_accepte
 from app.services.metrics import finite
 
 LARGEST_COST = 9_999_999_999.99  # USD, what the column holds
+
+
+def _number(value: object) -> object:
+    return float(value) if isinstance(value, Decimal) else value
+
+
+Recorded = Annotated[int | float | str | None, BeforeValidator(_number)]
 
 
 class _PatientIdentity(Answer):
@@ -97,8 +105,8 @@ class Difference(Answer):
 
     field: str
     label: str = Field(description="as a clinician reads it")
-    theirs: Any = Field(description="what the record holds now")
-    yours: Any = Field(description="what this edit wanted")
+    theirs: Recorded = Field(description="what the record holds now")
+    yours: Recorded = Field(description="what this edit wanted")
 
 
 class PatientChangedBody(ErrorBody):
@@ -116,7 +124,7 @@ class PatientChangeAnswer(Answer):
     worker_id: int
     worker_name: str
     action: Literal["added", "imported", "edited", "deleted", "restored"]
-    changes: dict[str, tuple[Any, Any]] = Field(description="field -> value before and value after")
+    changes: dict[str, tuple[Recorded, Recorded]] = Field(description="field -> value before and value after")
 
 
 class PatientChangeList(Answer):
