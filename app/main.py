@@ -18,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount
 from streamlit import config
+from threadpoolctl import threadpool_limits
 
 from api.app import create_api
 from app.auth.cookie import COOKIE_ROUTES
@@ -43,6 +44,9 @@ async def lifespan(app: st.App) -> AsyncIterator[dict[str, Any]]:
     settings = get_settings()
     for name in PRELOADED:
         importlib.import_module(name)
+    # The model's matrices are small: a second thread saves little on a quiet machine, and on a busy one each
+    # product waits until both threads have had a turn.
+    threadpool_limits(1, user_api="blas")
     gc.collect()
     gc.freeze()
     async with AsyncExitStack() as stack:

@@ -12,8 +12,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np  # noqa: F401 - so that its threads are there to be limited
 import pytest
 from sqlalchemy import create_engine
+from threadpoolctl import threadpool_limits
 
 from app.settings import Settings, get_settings
 from db.embedded import EmbeddedPostgres
@@ -23,6 +25,8 @@ from db.provision import DatabaseUrls, provision
 INSTITUTION_CODES = ("northeast", "northwest", "southeast", "southwest")
 
 MEMORY_WANTED = 4_000_000_000  # bytes
+
+threadpool_limits(1, user_api="blas")  # as the web process does
 
 Statements = Callable[..., None]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import select, tuple_
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.actor import Actor
@@ -18,7 +18,6 @@ from app.errors import Conflict, InvalidInput, NotFound
 from app.permissions import Permission
 from app.services import models
 from app.services.access import record_access
-from app.services.paging import Page, check_limit, page_of, unknown_cursor, uuid_cursor
 from db.site import Patient, Prediction
 from fl.features import FEATURES, FeatureValue, validate
 
@@ -188,25 +187,3 @@ def predict_and_save(
     """Predict and keep it; raises what `predict` and `save` raise."""
     prediction = predict(central=central, actor=actor, inputs=inputs)
     return save(site=site, actor=actor, prediction=prediction, patient_id=patient_id)
-
-
-def history(*, site: Session, actor: Actor, cursor: str | None = None, limit: int = 20) -> Page[Prediction]:
-    """List the institution's predictions, the newest first.
-
-    Raises
-    ------
-    InvalidInput
-        If the cursor or the limit is not accepted.
-    """
-    actor.require(Permission.PREDICT)
-    order = tuple_(Prediction.created_at, Prediction.id)
-    query = select(Prediction).order_by(Prediction.created_at.desc(), Prediction.id.desc())
-    if cursor is not None:
-        last = site.get(Prediction, uuid_cursor(cursor))
-        if last is None:
-            raise unknown_cursor()
-        query = query.where(order < (last.created_at, last.id))
-    rows = site.scalars(query.limit(check_limit(limit) + 1)).all()
-    page = page_of(rows, limit, lambda prediction: prediction.id)
-    record_access(site, actor, "predictions_listed", details={"count": len(page.items)})
-    return page

@@ -136,12 +136,12 @@ def test_the_background_is_invented_and_cannot_be_changed() -> None:
         invented_background()[0, 0] = 1.0
 
 
-def test_an_explanation_takes_a_few_thousandths_of_a_second() -> None:
+def test_an_explanation_takes_a_few_milliseconds_of_processor_time() -> None:
     model, patients = model_of(4), people(60, seed=9)
     shapley_values(model, PATIENT)
     seconds = []
     for patient in patients:
-        began = time.perf_counter()
+        began = time.thread_time()
         shapley_values(model, patient)
-        seconds.append(time.perf_counter() - began)
+        seconds.append(time.thread_time() - began)
     assert statistics.median(seconds) < 0.005
