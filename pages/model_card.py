@@ -1,4 +1,4 @@
-"""Model card: what the model in use is, how good it is, and what it must not be used for."""
+"""Model card: what a model is, who trained it, how good it is for whom, and what it must not be used for."""
 
 from __future__ import annotations
 
@@ -6,64 +6,94 @@ import streamlit as st
 
 from app.actor import Actor
 from app.components.empty import show_empty
-from app.components.formats import count, plain, when
+from app.components.formats import VERSION_STATUS_NAMES, count, plain, when
 from app.components.guard import acting
-from app.components.model_view import show_figures, show_hospitals
+from app.components.model_card_view import (
+    GENERATED,
+    show_groups,
+    show_institutions,
+    show_intervals,
+    show_must_not,
+    show_what_it_is,
+)
+from app.components.model_view import show_figures
+from app.components.navigation import page
 from app.databases import central_session
+from app.errors import NoModelYet
 from app.permissions import Permission
-from app.services import models, monitoring
+from app.services.model_card import ModelCard, model_card
 from app.settings import get_settings
+from db.central import VersionStatus
 
 CARD_WIDTH = 820  # pixels
+# On paper there is no menu, and the page is as long as what it says.
+PRINTED = """<style>@media print {
+[data-testid=stSidebar],[data-testid=stHeader],.st-key-model_card_links{display:none!important}
+.stApp,[data-testid=stAppViewContainer],[data-testid=stMain]{position:static!important;overflow:visible!important;
+  height:auto!important}
+[data-testid=stMainBlockContainer]{padding:0!important}
+tr{break-inside:avoid} h2,h3{break-after:avoid}
+}</style>"""
 
-WHAT_IT_IS = (
-    "A small neural network that estimates what a person's health insurance costs in one year, in US dollars, "
-    "from six facts: age, sex, body mass index, number of children, smoking, and region. Several hospitals "
-    "trained it together by federated learning: each trained on its own patients, and only weights, counts, sums "
-    "and metrics left a hospital."
-)
-MUST_NOT = """
-- to decide whether, when or how a person is treated
-- to set a premium, or to grant or refuse insurance
-- to compare people by sex or region
-- for people under 18 or over 64 or with a BMI outside 15.5–54, of whom the model has seen hardly any
-"""
-GENERATED = (
-    "This is a demonstration. The patients are generated, not real, and the figures say nothing about real people: "
-    "on real survey data these six facts explain only a small part of the cost."
-)
+
+def show_version(card: ModelCard) -> None:
+    """Show everything that is known of one version."""
+    trained_by = sum(part.rows_trained is not None for part in card.institutions) or len(card.institutions)
+    st.markdown(
+        f"**Version {plain(card.version)}** ({VERSION_STATUS_NAMES[card.status].lower()}), trained on "
+        f"{plain(when(card.trained_at))} by {count(trained_by, 'hospital')} on {count(card.num_examples, 'patient')} "
+        f"(round {card.training_round} of run {card.run_id})."
+    )
+    if card.status != VersionStatus.CHAMPION:
+        st.info("This version is not in use; another one makes the predictions.", icon=":material/info:")
+    st.subheader("How good it is", anchor="how-good-it-is")
+    show_figures(r2=card.r2, mae=card.mae, rmse=card.rmse, num_examples=card.num_examples)
+    st.subheader("Who trained it, and how good it is there", anchor="hospitals")
+    show_institutions(card)
+    st.subheader("How good it is for whom", anchor="groups")
+    show_groups(card.groups)
+    st.subheader("How sure a prediction is", anchor="intervals")
+    show_intervals(card.intervals)
+
+
+def show_origin(card: ModelCard) -> None:
+    """Say how the version can be told from any other, and offer the address of its card."""
+    st.markdown("Every saved prediction names the version that made it, so it can be traced to its training.")
+    st.caption(f"SHA-256 of the weights: `{card.weights_sha256}`")
+    with st.container(key="model_card_links"):
+        st.page_link(
+            page("model_card"),
+            label=f"Address of the card of version {plain(card.version)}, to keep or send",
+            icon=":material/link:",
+            query_params={"version": card.version},
+        )
+        st.caption("Your browser's print command prints the card or keeps it as a PDF.")
 
 
 @acting(Permission.MODEL_CARD)
 def show_page(actor: Actor) -> None:
-    """Lay out the card."""
+    """Lay out the card of the version in the address, or of the one in use."""
+    st.html(PRINTED)
     st.title("Model card", anchor=False)
     with st.container(width=CARD_WIDTH):
         if get_settings().demo_mode:
             st.warning(GENERATED, icon=":material/science:")
         with central_session() as central:
-            status = models.model_status(central=central, actor=actor)
-            metrics = models.model_metrics(central=central, actor=actor) if status.has_model else None
-            federation = monitoring.federation(central=central)
-        st.subheader("What it is", anchor=False)
-        st.markdown(WHAT_IT_IS)
-        if metrics is None or status.training_round is None:
-            show_empty("No model exists yet", plain(status.message), icon="model_training")
+            card: ModelCard | NoModelYet
+            try:
+                card = model_card(central=central, actor=actor, version=st.query_params.get("version"))
+            except NoModelYet as none_yet:
+                card = none_yet
+        st.subheader("What it is", anchor="what-it-is")
+        show_what_it_is()
+        if isinstance(card, NoModelYet):
+            show_empty("No model exists yet", plain(str(card)), icon="model_training")
         else:
-            hospitals = metrics.metrics.get("institutions") or {}
-            st.markdown(
-                f"**Version {plain(metrics.version)}**, trained on {plain(when(status.trained_at))} by "
-                f"{count(len(hospitals), 'hospital')} on {count(status.num_examples, 'patient')} "
-                f"(round {status.training_round} of run {status.run_id})."
-            )
-            st.subheader("How good it is", anchor=False)
-            show_figures(r2=metrics.r2, mae=metrics.mae, rmse=metrics.rmse, num_examples=metrics.num_examples)
-            show_hospitals(metrics.metrics, {site.code: site.name for site in federation.sites})
-        st.subheader("What it must not be used for", anchor=False)
-        st.markdown(MUST_NOT)
-        st.markdown(
-            "Every saved prediction names the version that made it, so it can be traced to its training."
-        )
+            show_version(card)
+        st.subheader("What it must not be used for", anchor="must-not")
+        show_must_not()
+        if not isinstance(card, NoModelYet):
+            show_origin(card)
 
 
 show_page()

@@ -10,16 +10,19 @@ from app.actor import Actor
 from app.components.empty import show_empty
 from app.components.formats import VERSION_STATUS_NAMES, plain, when
 from app.components.guard import acting
-from app.components.model_view import show_figures, show_hospitals
+from app.components.model_card_view import show_groups, show_institutions, show_intervals
+from app.components.model_view import show_figures
 from app.components.navigation import page
 from app.components.paging import current_cursor, show_pager
 from app.components.tables import show_versions
 from app.databases import central_session
 from app.permissions import Permission
-from app.services import models, monitoring
-from db.central import ModelVersion, VersionStatus
+from app.services import models
+from app.services.model_card import ModelCard, model_card
+from db.central import VersionStatus
 
 VERSIONS_PER_PAGE = 20
+CARD_WIDTH = 820  # pixels
 _COLOURS: dict[str, Literal["green", "yellow"]] = {
     VersionStatus.CHAMPION: "green",
     VersionStatus.CANDIDATE: "yellow",
@@ -28,39 +31,49 @@ _COLOURS: dict[str, Literal["green", "yellow"]] = {
 
 @acting(Permission.MODELS_READ)
 def show_version(actor: Actor, name: str) -> None:
-    """Show one version: status, figures, every hospital, lineage."""
+    """Show one version: status, figures, every hospital, groups, intervals, lineage."""
     with central_session() as central:
-        version = models.get_version(central=central, actor=actor, version=name)
-        federation = monitoring.federation(central=central)
+        card = model_card(central=central, actor=actor, version=name)
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.subheader(f"Version {plain(version.version)}", anchor=False, width="content")
+        st.subheader(f"Version {plain(card.version)}", anchor=False, width="content")
         st.badge(
-            VERSION_STATUS_NAMES[version.status],
-            icon=":material/verified:" if version.status == VersionStatus.CHAMPION else None,
-            color=_COLOURS.get(version.status, "gray"),
+            VERSION_STATUS_NAMES[card.status],
+            icon=":material/verified:" if card.status == VersionStatus.CHAMPION else None,
+            color=_COLOURS.get(card.status, "gray"),
         )
-    show_figures(r2=version.r2, mae=version.mae, rmse=version.rmse, num_examples=version.num_examples)
-    decision = version.metrics.get("decision")
-    if decision:
-        st.markdown(f"**Decision.** {plain(str(decision))}")
-    st.markdown("**At each hospital**, on its own held-out patients")
-    show_hospitals(version.metrics, {site.code: site.name for site in federation.sites})
-    show_lineage(version)
+    show_figures(r2=card.r2, mae=card.mae, rmse=card.rmse, num_examples=card.num_examples)
+    if card.decision:
+        st.markdown(f"**Decision.** {plain(card.decision)}")
+    with st.container(width=CARD_WIDTH):
+        st.markdown("**At each hospital**, on its own held-out patients")
+        show_institutions(card)
+        with st.expander("How good it is for whom, by group of patients"):
+            show_groups(card.groups)
+        with st.expander("How sure its predictions are, the 90 % intervals"):
+            show_intervals(card.intervals)
+    show_lineage(card)
 
 
-def show_lineage(version: ModelVersion) -> None:
+def show_lineage(card: ModelCard) -> None:
     """Say which Run and Round made a version, and let the reader go there."""
     st.markdown(
-        f"**Where it comes from.** Weights of round {version.training_round} of run {version.run_id}, the best "
-        f"round on held-out patients; trained on {plain(when(version.trained_at))}."
+        f"**Where it comes from.** Weights of round {card.training_round} of run {card.run_id}, the best "
+        f"round on held-out patients; trained on {plain(when(card.trained_at))}."
     )
-    st.caption(f"SHA-256 of the weights: `{version.weights_sha256}`")
-    st.page_link(
-        page("training"),
-        label=f"See run {version.run_id} and who took part",
-        icon=":material/monitoring:",
-        query_params={"run": str(version.run_id)},
-    )
+    st.caption(f"SHA-256 of the weights: `{card.weights_sha256}`")
+    with st.container(horizontal=True):
+        st.page_link(
+            page("training"),
+            label=f"See run {card.run_id} and who took part",
+            icon=":material/monitoring:",
+            query_params={"run": str(card.run_id)},
+        )
+        st.page_link(
+            page("model_card"),
+            label=f"Model card of version {plain(card.version)}",
+            icon=":material/description:",
+            query_params={"version": card.version},
+        )
 
 
 @acting(Permission.MODELS_READ)
