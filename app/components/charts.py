@@ -1,4 +1,4 @@
-"""The three training charts: loss, mean absolute error and R² per Round, each Site and all of them."""
+"""Training charts: loss, mean absolute error and R² per Round, each Site and all of them; and small ones of all."""
 
 from __future__ import annotations
 
@@ -165,6 +165,34 @@ def metric_figure(
             "showticklabels": any(points.get(line.code) for line in lines),
             "zeroline": False,
         },
+    )
+    return figure
+
+
+def sparkline(metric: ChartMetric, points: Sequence[Point]) -> go.Figure:
+    """Draw one metric of all institutions over the Rounds, small and without axes; the values are in the hover."""
+    known = [
+        (point.round_number, value) for point in points if (value := getattr(point, metric.field)) is not None
+    ]
+    colour = theme_colour("primaryColor")
+    figure = go.Figure(
+        go.Scatter(
+            x=[number for number, _ in known],
+            y=[value for _, value in known],
+            name=ALL_NAME,
+            mode="lines+markers",
+            line={"color": colour, "width": 2},
+            marker={"color": colour, "size": 4 if len(known) > MANY_POINTS else 6},
+            hovertemplate=f"Round %{{x}}: <b>%{{y:{metric.format}}}</b><extra></extra>",
+        )
+    )
+    figure.update_layout(
+        height=72,
+        margin={"l": 6, "r": 6, "t": 6, "b": 6},
+        showlegend=False,
+        dragmode=False,
+        xaxis={"visible": False, "fixedrange": True},
+        yaxis={"visible": False, "fixedrange": True},
     )
     return figure
 

@@ -20,7 +20,8 @@ def show_empty(title: str, next_step: str, *, icon: str, links: Mapping[str, str
         Name of a page -> what the link to it says, for the next step; only pages that the reader may open.
     """
     with st.container(border=True):
-        st.markdown(f"### :material/{icon}: {title}", anchors=False)
+        # No heading: it would be of another level on every page that has one.
+        st.markdown(f":material/{icon}: **{title}**")
         st.markdown(next_step)
         if links:
             with st.container(horizontal=True):

@@ -6,6 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from app.actor import Actor
+from app.components import charts
 from app.components.empty import show_empty
 from app.components.figure import Figure, show_cards
 from app.components.formats import (
@@ -23,7 +24,7 @@ from app.components.guard import acting
 from app.components.model_view import show_hospitals
 from app.components.navigation import PAGES
 from app.components.run_start import show_start
-from app.components.run_view import evaluated_rounds, is_active
+from app.components.run_view import chart_in_words, evaluated_rounds, is_active
 from app.databases import central_session
 from app.permissions import Permission
 from app.services.consortium import (
@@ -174,22 +175,17 @@ def _show_rounds(progress: RunProgress) -> None:
     rounds = evaluated_rounds(progress)
     st.subheader(f"Rounds of run {progress.run.id}", anchor=False)
     st.caption(f"From round 1 to {rounds[-1].round_number}, on held-out patients of all hospitals.")
-    for column, (label, last, values) in zip(
-        st.columns(3),
-        (
-            ("R², higher is better", number(rounds[-1].r2), [point.r2 for point in rounds]),
-            ("MAE, USD a year", usd(rounds[-1].mae), [point.mae for point in rounds]),
-            ("RMSE, USD a year", usd(rounds[-1].rmse), [point.rmse for point in rounds]),
-        ),
-        strict=True,
-    ):
-        column.metric(
-            label,
-            plain(last),
-            border=True,
-            chart_data=[round(value, 3) for value in values if value is not None],
-            chart_type="line",
-        )
+    last = {"loss": number(rounds[-1].loss), "mae": usd(rounds[-1].mae), "r2": number(rounds[-1].r2)}
+    for metric, column in zip(charts.METRICS, st.columns(len(charts.METRICS)), strict=True):
+        with column, st.container(border=True, gap="xsmall", key=f"overview_rounds_{metric.field}"):
+            st.metric(metric.heading, plain(last[metric.field]))
+            st.markdown(f":small[{metric.axis}. {metric.note}.]")
+            st.plotly_chart(
+                charts.sparkline(metric, rounds),
+                key=f"overview_spark_{metric.field}",
+                config={"displayModeBar": False},
+                alt=chart_in_words(metric, progress),
+            )
 
 
 def _show_people(groups: list[StaffGroup]) -> None:

@@ -139,7 +139,7 @@ def _show_charts(progress: RunProgress, names: Mapping[str, str]) -> None:
     known.update({site.code: site.name for site in progress.sites})
     known.update({answer.code: answer.name for answer in progress.participation})
     lines = charts.lines_for(known)
-    labels = {line.code: f"![ ]({charts.swatch(line)}) {plain(line.name)}" for line in lines}
+    labels = {line.code: f"![]({charts.swatch(line)}) {plain(line.name)}" for line in lines}
     shown = st.pills(
         "Lines shown",
         list(labels),
@@ -167,7 +167,7 @@ def _show_charts(progress: RunProgress, names: Mapping[str, str]) -> None:
                 ),
                 key=f"training_{metric.field}",
                 config=CHART_CONFIG,
-                alt=_chart_in_words(metric, progress),
+                alt=chart_in_words(metric, progress),
             )
 
 
@@ -190,7 +190,8 @@ def _axis_end(progress: RunProgress) -> int:
     return min(progress.run.num_rounds, -(-done // AXIS_STEP) * AXIS_STEP)
 
 
-def _chart_in_words(metric: charts.ChartMetric, progress: RunProgress) -> str:
+def chart_in_words(metric: charts.ChartMetric, progress: RunProgress) -> str:
+    """Say what a chart shows to those who do not see it: how the metric was at first and at last."""
     rounds = evaluated_rounds(progress)
     if not rounds:
         return f"{metric.heading} by round; no round has ended yet."

@@ -239,7 +239,8 @@ def test_a_scientist_sees_run_model_and_hospitals_but_no_people(
     seen = figures(app)
     assert seen[f"Last run: {run_id}"] == "Completed"
     assert seen["Model in use"] == "v7"
-    assert seen["R², higher is better"] == "0.800"
+    assert seen["R²"] == "0.800"
+    assert seen["Mean absolute error (MAE)"] == "$3,000"
     assert seen["Federation"] == "Down"
     assert "Started by The admin" in words(app)
     assert links(app)["See its rounds"] == f"training?run={run_id}"
