@@ -27,7 +27,7 @@ MAX_PROBLEMS = 100_000  # a wrong column makes one in every row; beyond these no
 _STEP = 5000  # rows between two reports of progress
 
 Mapped = Mapping[str, str | None]  # field of the record -> heading of the file, as `guess_mapping` returns
-Progress = Callable[[float], None]  # is told the share that is done, 0 to 1
+Progress = Callable[[float], object]  # is told the share that is done, 0 to 1
 
 
 @dataclass(frozen=True, slots=True)
