@@ -5,11 +5,12 @@ from __future__ import annotations
 import streamlit as st
 
 from app.actor import Actor
-from app.components.empty import show_empty
+from app.components.empty import NextStep, show_empty
 from app.components.figure import Figure, show_cards
 from app.components.formats import PATIENT_ACTION_NAMES, at_least, count, day, percent, plain, usd, when
 from app.components.guard import acting
 from app.components.navigation import page
+from app.components.patient_list_view import PatientListView
 from app.databases import central_session, site_session
 from app.permissions import Permission
 from app.services import models
@@ -22,6 +23,10 @@ from app.services.overview import (
     RecentPrediction,
     clinic_overview,
 )
+from app.services.patient_query import PatientFilter, PatientSort
+
+COSTS_UNKNOWN = PatientListView(filter=PatientFilter(cost_unknown=True))
+LATEST_CHANGES = PatientListView(sort=PatientSort.CHANGED, descending=True)
 
 
 @acting(Permission.PATIENTS_READ)
@@ -55,7 +60,7 @@ def show_clinic(actor: Actor) -> None:
                 if status.has_model
                 else "Predictions are possible once an administrator has trained the first model.",
                 icon="calculate",
-                links={"predict": "Predict a cost"} if status.has_model else None,
+                links=[NextStep("predict", "Predict a cost")] if status.has_model else [],
             )
     with changes:
         st.subheader("Latest changes", anchor=False)
@@ -74,10 +79,10 @@ def _show_no_patients(actor: Actor) -> None:
         if may_import
         else "Add the first one by hand, or ask a doctor to import a file.",
         icon="group_add",
-        links={
-            **({"patient_import": "Import a file"} if may_import else {}),
-            "patients": "Add a patient",
-        },
+        links=[
+            *([NextStep("patient_import", "Import a file")] if may_import else []),
+            NextStep("patient", "Add a patient", {"new": "yes"}),
+        ],
     )
 
 
@@ -107,7 +112,7 @@ def _patient_figures(overview: ClinicOverview) -> list[Figure]:
             else "Every patient's yearly cost is on record.",
             "patients",
             "See who they are" if unknown.number else "Open the list",
-            {"cost": "unknown"} if unknown.number else {},
+            COSTS_UNKNOWN.address() if unknown.number else {},
         ),
         Figure(
             "Changes in the last 7 days",
@@ -115,7 +120,7 @@ def _patient_figures(overview: ClinicOverview) -> list[Figure]:
             changed.capitalize() if changed else "No patient was added, edited or deleted.",
             "patients",
             "See the latest",
-            {"sort": "changed"},
+            LATEST_CHANGES.address(),
         ),
     ]
 
@@ -149,7 +154,7 @@ def _outcomes_figure(outcomes: Outcomes) -> Figure:
         f"A year, on average over {count(outcomes.count, 'prediction')} whose actual cost came later.{inside}",
         "history",
         "Compare them",
-        {"error": "known"},
+        {"known": "yes"},
     )
 
 

@@ -157,7 +157,7 @@ def test_a_clinicians_figures_are_those_of_the_own_hospital_and_lead_somewhere(
     assert "Ours" not in said
     leading = links(app)
     assert leading["See who they are"] == "patients?cost=unknown"
-    assert leading["See the latest"].startswith("patients?sort=changed")
+    assert leading["See the latest"] == "patients?sort=-changed"
     assert leading["Unknown, Ben"] == f"patient?patient={unknown}"
     assert leading["Read the model card"] == "model_card?"
 
