@@ -78,9 +78,9 @@ def rounds_drawn(page: Page) -> tuple[float, float]:
     return first, last
 
 
-def rows_of_table(page: Page) -> list[list[str]]:
-    """Return the cells of the first interactive table, from the rows that it draws."""
-    table = page.get_by_test_id("stDataFrame").first
+def rows_of_table(page: Page, place: int = 0) -> list[list[str]]:
+    """Return the cells of an interactive table, the first unless `place` says which, from the rows that it draws."""
+    table = page.get_by_test_id("stDataFrame").nth(place)
     expect(table.locator("[role=gridcell]").first).to_be_attached()
     rows: list[list[str]] = table.evaluate(
         """table => [...table.querySelectorAll('tbody [role=row]')].map(
