@@ -9,14 +9,16 @@ import streamlit as st
 from app.actor import Actor
 from app.components.browser import browser_zone
 from app.components.empty import show_empty
+from app.components.formats import plain
 from app.components.guard import acting
-from app.components.paging import current_cursor, first_page, show_pager
+from app.components.paging import show_page_turner
 from app.components.prediction_accuracy import show_accuracy
 from app.components.prediction_downloads import show_downloads
-from app.components.prediction_filters import clear_filters, is_filtered, show_filters
+from app.components.prediction_filters import clear_filters, is_filtered, show_filters, shown_place, turn_to
 from app.components.prediction_table import (
     export_headings,
     export_rows,
+    name_of,
     show_outcome,
     show_outcomes,
 )
@@ -26,13 +28,18 @@ from app.services import prediction_history
 from app.services.prediction_history import PredictionFilter
 
 PREDICTIONS_PER_PAGE = 20
-_FILTER = "history_filter"  # of the list that the pager's cursors belong to
 
 
 @acting(Permission.PREDICT)
 def show_all(actor: Actor) -> None:
     """Take the filters away."""
     clear_filters()
+
+
+@acting(Permission.PREDICT)
+def page_turned(actor: Actor, cursor: str | None, number: int | None) -> None:
+    """Show another page of the list."""
+    turn_to(cursor, number)
 
 
 def show_nothing_found() -> None:
@@ -82,27 +89,20 @@ def show_list(actor: Actor) -> None:
         show_nothing_found()
         return
     chosen = show_filters(choices)
-    if st.session_state.get(_FILTER) != chosen:
-        st.session_state[_FILTER] = chosen
-        first_page("history")
+    cursor, number = shown_place()
     with site_session(actor) as site:
         listed = prediction_history.history(
-            site=site,
-            actor=actor,
-            filter=chosen,
-            cursor=current_cursor("history"),
-            limit=PREDICTIONS_PER_PAGE,
+            site=site, actor=actor, filter=chosen, cursor=cursor, limit=PREDICTIONS_PER_PAGE
         )
     if not listed.items:
         show_nothing_found()
         return
-    st.caption("Select a row to see the prediction in full.")
-    selected = show_outcomes(listed.items, key=f"history_table_{listed.items[0].prediction.id}")
-    show_pager("history", next_cursor=listed.next_cursor, page_size=PREDICTIONS_PER_PAGE)
-    if selected is not None:
-        show_outcome(selected)
+    opened = show_outcomes(listed.items, key="history_table")
+    show_page_turner("history", page=listed, number=number, page_size=PREDICTIONS_PER_PAGE, turn=page_turned)
     if actor.may(Permission.PATIENTS_EXPORT):
         show_export(actor, chosen)
+    if opened is not None:
+        st.dialog(plain(name_of(opened)))(show_outcome)(opened)
 
 
 @acting(Permission.PREDICT)

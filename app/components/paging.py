@@ -55,7 +55,7 @@ def show_page_turner(
     page: Page[Any],
     number: int | None,
     page_size: int,
-    total: int,
+    total: int | None = None,
     turn: Callable[[str | None, int | None], None],
 ) -> None:
     """Draw "Previous" and "Next" of a list that is read in both directions; nothing if there is only one page.
@@ -65,7 +65,7 @@ def show_page_turner(
     number
         Which page this is; None if nobody knows, as after following an address.
     total
-        Rows of the whole list.
+        Rows of the whole list; None if they were not counted.
     turn
         Called with the cursor and the number of the page to turn to; None, 1 is the first page.
     """
@@ -73,7 +73,7 @@ def show_page_turner(
         number = 1
     if page.previous_cursor is None and page.next_cursor is None:
         return
-    pages = max(-(-total // page_size), number or 1)
+    pages = None if total is None else max(-(-total // page_size), number or 1)
     back = None if number is None else max(number - 1, 1)
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button(
@@ -93,5 +93,5 @@ def show_page_turner(
             on_click=turn,
             args=(page.next_cursor, None if number is None else number + 1),
         )
-        words = f"{pages:,} pages" if number is None else f"Page {number:,} of {pages:,}"
-        st.caption(words, width="content")
+        of_pages = "" if pages is None else f"{pages:,} pages" if number is None else f" of {pages:,}"
+        st.caption(of_pages if number is None else f"Page {number:,}{of_pages}", width="content")

@@ -12,7 +12,7 @@ from app.components.browser import theme_colour
 from app.components.charts import COLOURS, SHAPES
 from app.components.empty import show_empty
 from app.components.formats import count, percent, plain, usd
-from app.components.prediction_charts import CHART_CONFIG
+from app.components.prediction_charts import CHART_CONFIG, legible
 from app.services.prediction_history import MonthAccuracy
 
 PROMISED = 0.9  # share of actual costs that the interval is made to hold
@@ -95,13 +95,21 @@ def coverage_figure(months: Sequence[MonthAccuracy]) -> go.Figure:
     figure = _figure(
         months, lambda month: month.coverage, lambda month: month.covered_of, ".0%", "inside the interval"
     )
-    figure.add_hline(
-        y=PROMISED,
-        line={"color": theme_colour("textColor"), "width": 1.5, "dash": "dash"},
-        annotation={"text": f"promised {percent(PROMISED)}", "font": {"size": 13}},
-        annotation_position="bottom left",
+    first, last = figure.layout.xaxis.range
+    figure.add_trace(
+        go.Scatter(
+            x=[first, last],
+            y=[PROMISED, PROMISED],
+            mode="lines",
+            line={"color": theme_colour("textColor"), "width": 1.5, "dash": "dash"},
+            name=f"promised {percent(PROMISED)}",
+            hoverinfo="skip",
+        )
     )
-    figure.update_yaxes(title_text="Share of actual costs", tickformat=".0%", range=[-0.04, 1.14])
+    figure.update_traces(textposition="bottom center")
+    figure.update_yaxes(
+        title_text="Share of actual costs", tickformat=".0%", range=[-0.12, 1.06], dtick=0.2, tick0=0
+    )
     return figure
 
 
@@ -123,16 +131,17 @@ def _figure(
             go.Scatter(
                 x=[month.month for month in points],
                 y=[value(month) for month in points],
-                name=version,
+                name=f"version {version}",
                 mode="lines+markers+text",
                 line={"color": colour, "width": 2},
                 marker={"color": colour, "symbol": SHAPES[index % len(SHAPES)], "size": 10},
                 text=[f"{behind(month):,}" for month in points],
                 textposition="top center",
+                textfont={"color": theme_colour("textColor"), "size": 12},
                 cliponaxis=False,
                 customdata=[[count(behind(month), "prediction")] for month in points],
                 hovertemplate=(
-                    f"<b>Version %{{fullData.name}}</b>, %{{x|%B %Y}}<br><b>%{{y:{form}}}</b> {words}"
+                    f"<b>%{{fullData.name}}</b>, %{{x|%B %Y}}<br><b>%{{y:{form}}}</b> {words}"
                     "<br>%{customdata[0]}<extra></extra>"
                 ),
             )
@@ -170,7 +179,7 @@ def _figure(
             "title": {"standoff": 8},
         },
     )
-    return figure
+    return legible(figure)
 
 
 def _first(months: Sequence[MonthAccuracy], version: str) -> tuple[date, str]:

@@ -71,14 +71,14 @@ def _offer_file(actor: Actor, result: BatchResult) -> None:
         if result.patient_ids:
             with site_session(presses) as site:
                 record_access(site, presses, "batch_exported", details={"count": len(result)})
-        return result.records()
+        return ((*record, result.model_version) for record in result.records())
 
     show_downloads(
         actor,
         permission=Permission.PATIENTS_EXPORT if result.patient_ids else Permission.PREDICT_BATCH,
         key="batch_export",
         file_name="predictions",
-        headings=result.headings(),
+        headings=[*result.headings(), "Model version"],
         rows=rows,
     )
 

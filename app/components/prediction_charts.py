@@ -32,6 +32,14 @@ def lowering_colour() -> str:
     return _SKY if is_dark() else _BLUE
 
 
+def legible(figure: go.Figure) -> go.Figure:
+    """Write axes in the theme's grey, which stands out enough; Streamlit's own for charts does not."""
+    grey = theme_colour("grayTextColor")
+    for update in (figure.update_xaxes, figure.update_yaxes):
+        update(tickfont_color=grey, title_font_color=grey)
+    return figure
+
+
 def by_weight(contributions: Mapping[str, float]) -> list[tuple[str, float]]:
     """Order contributions (feature name -> USD), the weightiest first."""
     return sorted(contributions.items(), key=lambda entry: -abs(entry[1]))
@@ -125,10 +133,10 @@ def contributions_figure(explanation: Explanation, inputs: Mapping[str, Any]) ->
             "automargin": True,
             "fixedrange": True,
             "ticklabelstandoff": 6,
-            "tickfont": {"color": text, "size": 13},
+            "tickfont": {"size": 13},
         },
     )
-    return figure
+    return legible(figure).update_yaxes(tickfont_color=text)
 
 
 def contributions_in_words(explanation: Explanation) -> str:
@@ -228,7 +236,7 @@ def standing_figure(
             "fixedrange": True,
         },
     )
-    return figure
+    return legible(figure)
 
 
 def _see_through(colour: str, opacity: float) -> str:

@@ -15,7 +15,9 @@ from app.services.prediction_history import HistoryChoices, PredictionFilter
 _KEYS = {name: f"history_{name}" for name in ("patient", "by", "model", "from", "to", "known")}
 _WRITTEN = "history_address"  # what the fields last wrote into the address
 _ONE_PATIENT = "patient_id"
-_PAGE = "page"
+_CURSOR, _NUMBER = "cursor", "page"  # where the page begins that is shown, and which page that is
+_PLACE = {_CURSOR, _NUMBER}
+_FEW_DIGITS = 7
 
 
 def show_filters(choices: HistoryChoices) -> PredictionFilter:
@@ -36,7 +38,7 @@ def show_filters(choices: HistoryChoices) -> PredictionFilter:
             live=True,
             icon=":material/search:",
             placeholder="Part of the name",
-            width=230,
+            width=210,
         )
         st.selectbox(
             "Made by",
@@ -45,27 +47,42 @@ def show_filters(choices: HistoryChoices) -> PredictionFilter:
             format_func=lambda worker: names.get(worker, ""),
             key=_KEYS["by"],
             placeholder="Anybody",
-            width=200,
+            width=180,
         )
         st.selectbox(
-            "Model version", choices.versions, index=None, key=_KEYS["model"], placeholder="Any", width=190
+            "Model version", choices.versions, index=None, key=_KEYS["model"], placeholder="Any", width=140
         )
-        st.date_input("From", value=None, key=_KEYS["from"], format="YYYY-MM-DD", width=150)
-        st.date_input("To", value=None, key=_KEYS["to"], format="YYYY-MM-DD", width=150)
+        st.date_input("From", value=None, key=_KEYS["from"], format="YYYY-MM-DD", width=145)
+        st.date_input("To", value=None, key=_KEYS["to"], format="YYYY-MM-DD", width=145)
         st.toggle("Actual cost known", key=_KEYS["known"])
     shown = _to_address({name: st.session_state[key] for name, key in _KEYS.items()}, address)
-    if {name: value for name, value in shown.items() if name != _PAGE} != {
-        name: value for name, value in address.items() if name != _PAGE
-    }:
-        shown.pop(_PAGE, None)  # a page of another list means nothing in this one
+    if _without_place(shown) == _without_place(address):
+        shown = address
+    else:
+        shown = _without_place(shown)  # a page of another list means nothing in this one
         st.query_params.from_dict(shown)
     st.session_state[_WRITTEN] = shown
     return _filter_of(shown)
 
 
+def shown_place() -> tuple[str | None, int | None]:
+    """Return the cursor of the page to show (None: the first), and which page it is if the address tells."""
+    address = st.session_state[_WRITTEN]
+    number = address.get(_NUMBER, "")
+    known = number.isascii() and number.isdigit() and len(number) <= _FEW_DIGITS
+    return address.get(_CURSOR), int(number) if known else None
+
+
+def turn_to(cursor: str | None, number: int | None) -> None:
+    """Go to another page of the same list; a callback."""
+    place = {} if cursor is None else {_CURSOR: cursor, **({} if number is None else {_NUMBER: str(number)})}
+    st.session_state[_WRITTEN] = {**_without_place(_address()), **place}
+    st.query_params.from_dict(st.session_state[_WRITTEN])
+
+
 def is_filtered() -> bool:
     """Tell whether the address asks for some of the predictions only."""
-    return bool(st.session_state.get(_WRITTEN, {}).keys() - {_PAGE})
+    return bool(_without_place(st.session_state.get(_WRITTEN, {})))
 
 
 def clear_filters() -> None:
@@ -75,8 +92,12 @@ def clear_filters() -> None:
 
 
 def _address() -> dict[str, str]:
-    known = {*_KEYS, _ONE_PATIENT, _PAGE}
+    known = {*_KEYS, _ONE_PATIENT, *_PLACE}
     return {name: value for name, value in st.query_params.to_dict().items() if name in known}
+
+
+def _without_place(address: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in address.items() if name not in _PLACE}
 
 
 def _from_address(address: Mapping[str, str], choices: HistoryChoices) -> dict[str, Any]:
@@ -101,7 +122,6 @@ def _to_address(values: Mapping[str, Any], before: Mapping[str, str]) -> dict[st
         "to": values["to"].isoformat() if values["to"] else "",
         "known": "yes" if values["known"] else "",
         _ONE_PATIENT: str(_uuid(before.get(_ONE_PATIENT)) or ""),
-        _PAGE: before.get(_PAGE, ""),
     }
     return {name: text for name, text in texts.items() if text}
 

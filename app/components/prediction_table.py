@@ -9,68 +9,107 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from app.components.browser import browser_zone, is_telephone
+from app.components.browser import browser_zone
 from app.components.formats import (
+    COST_NOT_KNOWN,
     NOT_KNOWN,
-    describe_inputs,
+    day,
     feature_heading,
+    feature_value,
     plain,
     signed_usd,
     usd,
     when,
 )
 from app.components.navigation import page
-from app.components.tables import ROW_HEIGHT
 from app.services.prediction_history import PredictionOutcome
+from app.settings import PROJECT_ROOT
 from fl.features import FEATURES
 
 NOBODY = "no patient"  # a prediction that was saved for nobody on record
-_RIGHT = ("Predicted (USD a year)", "Nine in ten (USD a year)", "Actual (USD a year)", "Error (USD a year)")
+_ASSETS = PROJECT_ROOT / "app" / "components" / "assets"
+# The table of the list of patients: rows that open, and cards on a telephone.
+_TABLE = st.components.v2.component(
+    "fedcost_prediction_table",
+    html='<div class="patients"></div>',
+    css=(_ASSETS / "patient_table.css").read_text(),
+    js=(_ASSETS / "patient_table.js").read_text(),
+)
+_COLUMNS: list[dict[str, Any]] = [
+    {"label": label, "unit": unit, "figure": bool(unit), "sort": None}
+    for label, unit in (
+        ("Patient", ""),
+        ("Saved", ""),
+        ("Predicted", "USD a year"),
+        ("Nine in ten", "USD a year"),
+        ("Actual", "USD a year"),
+        ("Error", "USD a year"),
+        ("Model", ""),
+        ("By", ""),
+    )
+]
+_ACTUAL_COLUMN = 4
 
 
 def show_outcomes(outcomes: Sequence[PredictionOutcome], *, key: str) -> PredictionOutcome | None:
-    """Show predictions, newest first; returns the one whose row the reader chose."""
+    """Show predictions, newest first; returns the one that the reader just opened."""
     zone = browser_zone()
-    rows = [_row(outcome, zone) for outcome in outcomes]
-    state: Any = st.dataframe(
-        pd.DataFrame(rows),
+    chosen = _TABLE(
         key=key,
-        alt="Saved predictions, newest first",
-        on_select="rerun",
-        selection_mode="single-cell",
-        hide_index=True,
-        row_height=ROW_HEIGHT,
-        height=(len(rows) + 1) * ROW_HEIGHT + 3,
-        column_config={
-            **{name: st.column_config.Column(alignment="right") for name in _RIGHT},
-            "Patient": st.column_config.Column(pinned=is_telephone()),
+        data={
+            "caption": "Saved predictions, newest first; a row opens the prediction in full",
+            "columns": _COLUMNS,
+            "sorted": {"key": "", "descending": False},
+            "link": "",
+            "rows": [_row(outcome, zone) for outcome in outcomes],
         },
+        on_open_change=lambda: None,
+        on_sort_change=lambda: None,
     )
-    cells: list[tuple[int, str]] = state["selection"]["cells"]
-    if not cells or cells[0][0] >= len(outcomes):
-        return None
-    return outcomes[cells[0][0]]
+    if any(outcome.known_before for outcome in outcomes):
+        st.caption(
+            "\\* The actual cost was already on record when the prediction was made, so this error proves nothing."
+        )
+    shown = {str(outcome.prediction.id): outcome for outcome in outcomes}
+    return shown.get(str(chosen.open))
 
 
 def show_outcome(outcome: PredictionOutcome) -> None:
     """Show one prediction in full, with the way to its patient."""
     prediction = outcome.prediction
-    with st.container(border=True, key="history_one"):
-        st.markdown(f"#### {plain(outcome.patient_name or 'Saved for no patient on record')}", anchors=False)
-        st.markdown(plain(_outcome_in_words(outcome)))
-        st.caption(
-            plain(
-                f"{describe_inputs(prediction.inputs)} · model version {prediction.model_version} · saved "
-                f"{when(prediction.created_at)} by {prediction.worker_name}"
-            )
+    st.markdown(plain(_outcome_in_words(outcome)))
+    st.table(
+        pd.DataFrame(
+            [
+                (
+                    plain(feature_heading(feature)),
+                    plain(feature_value(feature, prediction.inputs.get(feature.name))),
+                )
+                for feature in FEATURES
+            ],
+            columns=["Value", "As predicted from"],
+        ),
+        border="horizontal",
+        hide_index=True,
+    )
+    st.caption(
+        plain(
+            f"Model version {prediction.model_version} · saved {when(prediction.created_at)} by "
+            f"{prediction.worker_name}"
         )
-        if prediction.patient_id is not None and outcome.patient_name is not None:
-            st.page_link(
-                page("patient"),
-                label="Open patient",
-                icon=":material/person:",
-                query_params={"id": str(prediction.patient_id)},
-            )
+    )
+    if prediction.patient_id is not None and outcome.patient_name is not None:
+        st.page_link(
+            page("patient"),
+            label="Open patient",
+            icon=":material/person:",
+            query_params={"patient": str(prediction.patient_id)},
+        )
+
+
+def name_of(outcome: PredictionOutcome) -> str:
+    """Return for whom a prediction was saved, as a heading."""
+    return outcome.patient_name or "Saved for no patient on record"
 
 
 def export_headings() -> list[str]:
@@ -117,20 +156,26 @@ def export_rows(outcomes: Iterator[PredictionOutcome]) -> Iterator[list[object]]
     return (export_row(outcome) for outcome in outcomes)
 
 
-def _row(outcome: PredictionOutcome, zone: tzinfo) -> dict[str, str]:
+def _row(outcome: PredictionOutcome, zone: tzinfo) -> dict[str, Any]:
     prediction = outcome.prediction
     interval = NOT_KNOWN
     if prediction.interval_low is not None:
         interval = f"{usd(prediction.interval_low)} – {usd(prediction.interval_high)}"
+    named = outcome.patient_name is not None
     return {
-        "Patient": outcome.patient_name or NOBODY,
-        "Predicted (USD a year)": usd(prediction.predicted_cost),
-        "Nine in ten (USD a year)": interval,
-        "Actual (USD a year)": usd(outcome.actual_cost),
-        "Error (USD a year)": signed_usd(outcome.error),
-        "Model": prediction.model_version,
-        "By": prediction.worker_name,
-        "Saved": when(prediction.created_at, zone),
+        "id": str(prediction.id),
+        "href": f"patient?patient={prediction.patient_id}" if named else "history",
+        "cells": [
+            outcome.patient_name or NOBODY,
+            day(prediction.created_at, zone),
+            usd(prediction.predicted_cost),
+            interval,
+            COST_NOT_KNOWN if outcome.actual_cost is None else usd(outcome.actual_cost),
+            f"{signed_usd(outcome.error)}{'*' if outcome.known_before else ''}",
+            prediction.model_version,
+            prediction.worker_name,
+        ],
+        "unknown": [_ACTUAL_COLUMN] if outcome.actual_cost is None else [],
     }
 
 

@@ -27,7 +27,7 @@ function rowOf(row, columns, link, send) {
     const kind = [index === 0 ? "name" : "", column.figure ? "figure" : "", row.unknown.includes(index) ? "unknown" : ""]
     const label = column.unit ? `${column.label}, ${column.unit}` : column.label
     const attributes = { role: "cell", class: kind.filter(Boolean).join(" "), "data-label": label }
-    return make("td", attributes, index === 0 ? make("a", { href: link + row.id }, text) : text)
+    return make("td", attributes, index === 0 ? make("a", { href: row.href ?? link + row.id }, text) : text)
   })
   const line = make("tr", { role: "row" }, ...cells)
   line.onclick = (event) => {
@@ -63,4 +63,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
     ),
   )
   if (focused !== undefined) place.querySelector(`[data-column="${focused}"]`)?.focus()
+  const turned = place.page !== undefined && place.page !== data.page
+  place.page = data.page
+  if (turned && place.getBoundingClientRect().top < 0) place.scrollIntoView({ block: "start" })
 }
