@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Query
 
 from api.dependencies import GuardedRoute, May
 from api.schemas import errors
-from api.schemas_models import ModelMetricsAnswer, ModelStatusAnswer
+from api.schemas_models import ModelCardAnswer, ModelMetricsAnswer, ModelStatusAnswer
 from app.actor import Actor
 from app.databases import central_session
 from app.permissions import Permission
-from app.services import models
+from app.services import model_card, models
 
 router = APIRouter(prefix="/model", tags=["model"], route_class=GuardedRoute)
+VERSION_NAME = r"^[!-~]+$"
 Reader = Annotated[Actor, Depends(May(Permission.MODEL_CARD))]
 
 
@@ -30,3 +31,20 @@ def model_metrics(actor: Reader) -> Any:
     """Say how good the model in use is; 409 if there is none."""
     with central_session() as central:
         return models.model_metrics(central=central, actor=actor)
+
+
+@router.get("/card", response_model=ModelCardAnswer, responses=errors(404, 409, 422, 503))
+def card(
+    actor: Reader,
+    version: Annotated[
+        str | None,
+        Query(
+            max_length=50,
+            pattern=VERSION_NAME,
+            description="a version that is or was in use; none: the one in use",
+        ),
+    ] = None,
+) -> Any:
+    """Describe a model version: who trained it, how good it is for whom, and how wide its intervals are."""
+    with central_session() as central:
+        return model_card.model_card(central=central, actor=actor, version=version)
