@@ -19,6 +19,7 @@ from app.services.access import record_access
 from app.services.paging import (
     MAX_PAGE,
     Page,
+    Position,
     check_limit,
     page_at,
     position_of,
@@ -114,15 +115,11 @@ def history(
     check_limit(limit)
     position = position_of(cursor) if cursor is not None else None
     query = _outcomes().where(*filter.conditions(site))
-    if position is not None:
-        at = site.get(Prediction, uuid_cursor(position.row))
-        if at is None:
-            raise unknown_cursor()
-        place = tuple_(Prediction.created_at, Prediction.id)
-        here = (at.created_at, at.id)
-        query = query.where(place > here if position.backwards else place < here)
-    backwards = position is not None and position.backwards
-    rows = [_outcome(row) for row in site.execute(_in_order(query, backwards=backwards).limit(limit + 1))]
+    rows = _rows_at(site, query, position, limit + 1)
+    if position is not None and position.backwards and len(rows) < limit:
+        # The beginning of the list: a whole page rather than what is left of one.
+        position = None
+        rows = _rows_at(site, query, position, limit + 1)
     page = page_at(position, rows, limit, lambda outcome: outcome.prediction.id)
     _record_listed(site, actor, page.items, filters=filter.used)
     return page
@@ -204,6 +201,20 @@ def _outcomes() -> _Outcomes:
     return select(
         Prediction, Patient.first_name, Patient.last_name, Patient.insurance_cost, Patient.cost_entered_at
     ).join(Patient, and_(Patient.id == Prediction.patient_id, Patient.deleted_at.is_(None)), isouter=True)
+
+
+def _rows_at(
+    site: Session, query: _Outcomes, position: Position | None, count: int
+) -> list[PredictionOutcome]:
+    """Read up to `count` rows from a position on, in the order of reading."""
+    backwards = position is not None and position.backwards
+    if position is not None:
+        at = site.get(Prediction, uuid_cursor(position.row))
+        if at is None:
+            raise unknown_cursor()
+        place, here = tuple_(Prediction.created_at, Prediction.id), (at.created_at, at.id)
+        query = query.where(place > here if backwards else place < here)
+    return [_outcome(row) for row in site.execute(_in_order(query, backwards=backwards).limit(count))]
 
 
 def _in_order(query: _Outcomes, *, backwards: bool = False) -> _Outcomes:
