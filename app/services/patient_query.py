@@ -93,15 +93,29 @@ class PatientFilter:
         """Return the lowest and highest accepted value of a number; None where there is no limit."""
         return getattr(self, f"{feature.name}_from", None), getattr(self, f"{feature.name}_to", None)
 
+    def only(self, name: str) -> PatientFilter:
+        """Return the part of this filter that limits one number."""
+        return PatientFilter(**{f"{name}_{end}": getattr(self, f"{name}_{end}") for end in ("from", "to")})
+
     def words(self) -> list[str]:
         """Return the words that a name must contain; "Miller, Jane" is how lists print a name."""
         return [word.rstrip(",") or word for word in (self.search or "").split()]
 
     def conditions(self) -> list[ColumnElement[bool]]:
-        """Return what holds of every patient of the list."""
-        conditions: list[ColumnElement[bool]] = [Patient.deleted_at.is_(None)]
+        """Return what holds of every patient of the list, that they are present included."""
+        return [Patient.deleted_at.is_(None), *self.conditions_on(Patient)]
+
+    def conditions_on(self, row: Any) -> list[ColumnElement[bool]]:
+        """Return what holds of the patients of the list among those present.
+
+        Parameters
+        ----------
+        row
+            `Patient`, or the columns of a subquery that has the same.
+        """
+        conditions: list[ColumnElement[bool]] = []
         for feature in FEATURES:
-            column = getattr(Patient, feature.name)
+            column = getattr(row, feature.name)
             if feature.kind == "category":
                 wanted = getattr(self, feature.name, None)
                 if wanted is not None:
@@ -113,7 +127,7 @@ class PatientFilter:
             if high is not None:
                 conditions.append(column <= high)
         if self.cost_unknown:
-            conditions.append(getattr(Patient, TARGET_NAME).is_(None))
+            conditions.append(getattr(row, TARGET_NAME).is_(None))
         return [*conditions, *(_name_contains(word) for word in self.words())]
 
 
