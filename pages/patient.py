@@ -60,15 +60,18 @@ def show_patient(actor: Actor, patient: Patient) -> None:
     with site_session(actor) as site:
         changes = patient_records.changes_of(site=site, actor=actor, patient_id=patient.id)
         outcomes = prediction_history.predictions_of(site=site, actor=actor, patient_id=patient.id)
-    with st.container(width=FORM_WIDTH):
+    record, history = st.columns(2, gap="large")
+    with record:
+        st.subheader("Record", anchor=False)
         show_record(patient)
+    with history:
+        st.subheader("Changes", anchor=False)
+        show_changes(changes)
     st.subheader("Predictions", anchor=False)
     if outcomes:
         show_patient_predictions(outcomes)
     else:
         st.markdown("No prediction was saved for this patient yet.")
-    st.subheader("History of the record", anchor=False)
-    show_changes(changes)
 
 
 @acting(Permission.PATIENTS_WRITE)

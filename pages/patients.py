@@ -43,10 +43,13 @@ def read_list(actor: Actor, view: PatientListView) -> tuple[int, Page[Patient], 
                     cursor=wanted.cursor,
                     limit=PATIENTS_PER_PAGE,
                 )
-            except InvalidInput as error:
+            except InvalidInput:
                 if wanted.cursor is None:
                     raise
-                st.warning(plain(str(error)), icon=":material/first_page:")
+                st.warning(
+                    "That page of the list no longer exists; this is the first one.",
+                    icon=":material/first_page:",
+                )
             else:
                 break
     return total, listed, wanted
@@ -87,7 +90,12 @@ def show_list(actor: Actor) -> None:
         if actor.may(Permission.PATIENTS_EXPORT):
             show_export(actor, view, total)
     opened = show_patient_table(
-        listed.items, key="patients_table", sort=view.sort, descending=view.descending, order_by=order_by
+        listed.items,
+        key="patients_table",
+        page=view.cursor or "",
+        sort=view.sort,
+        descending=view.descending,
+        order_by=order_by,
     )
     if opened is not None:
         st.switch_page(page("patient"), query_params={"patient": str(opened)})
@@ -99,6 +107,20 @@ def show_list(actor: Actor) -> None:
         total=total,
         turn=turn_to,
     )
+    show_way_to_deleted(actor)
+
+
+def show_way_to_deleted(actor: Actor) -> None:
+    """Lead those who may restore to the patients who were deleted."""
+    if actor.may(Permission.PATIENTS_DELETE):
+        st.button(
+            "Recently deleted patients",
+            icon=":material/restore_from_trash:",
+            type="tertiary",
+            key="patients_show_deleted",
+            on_click=show_view,
+            args=(PatientListView(deleted=True),),
+        )
 
 
 def show_nobody(actor: Actor, view: PatientListView) -> None:
@@ -126,6 +148,7 @@ def show_nobody(actor: Actor, view: PatientListView) -> None:
         icon="groups",
         links={"patient_import": "Import a file"} if may_import else None,
     )
+    show_way_to_deleted(actor)
 
 
 @acting(Permission.PATIENTS_DELETE)
@@ -152,8 +175,8 @@ def show_page(actor: Actor) -> None:
     st.title("Patients", anchor=False)
     st.markdown(f"Patients of {plain(actor.institution_name or '')}. No other hospital sees them.")
     show_unsaved()
-    warn_before_leaving()
     show_list()
+    warn_before_leaving()
 
 
 show_page()

@@ -126,21 +126,32 @@ def show_unsaved(*, but: str | None = None) -> None:
     for draft in unsaved():
         if draft.target == but:
             continue
-        with st.container(border=True, key=f"unsaved_{draft.target}"):
-            what = "a new patient" if draft.patient_id is None else f"**{plain(draft.name)}**"
-            words = "You have not saved" if draft.patient_id is None else "You have unsaved changes to"
-            st.markdown(f":material/edit_note: {words} {what}.")
-            with st.container(horizontal=True):
-                if st.button("Continue", key=f"unsaved_continue_{draft.target}", type="primary"):
-                    st.switch_page(page("patient"), query_params=draft.address)
-                st.button(
-                    "Discard", key=f"unsaved_discard_{draft.target}", on_click=discard, args=(draft.target,)
-                )
+        with st.container(
+            border=True, horizontal=True, vertical_alignment="center", key=f"unsaved_{draft.target}"
+        ):
+            st.markdown(f":material/edit_note: {_what_is_unsaved(draft)}", width="stretch")
+            if st.button("Continue", key=f"unsaved_continue_{draft.target}", icon=":material/edit:"):
+                st.switch_page(page("patient"), query_params=draft.address)
+            st.button(
+                "Discard",
+                key=f"unsaved_discard_{draft.target}",
+                type="tertiary",
+                on_click=discard,
+                args=(draft.target,),
+            )
 
 
 def warn_before_leaving() -> None:
     """Let the browser ask before the tab is closed or reloaded, if anything would be lost."""
     _LEAVE_WARNING(key="leave_warning", data={"unsaved": bool(unsaved())}, height=1)
+
+
+def _what_is_unsaved(draft: Draft) -> str:
+    if draft.patient_id is not None:
+        return f"You have unsaved changes to **{plain(draft.name)}**."
+    names = [str(draft.values.get(name) or "").strip() for name in ("last_name", "first_name")]
+    typed = ", ".join(name for name in names if name)
+    return f"You have not yet added **{plain(typed) if typed else 'the new patient'}**."
 
 
 def _drafts() -> dict[str, Draft]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from app.components.formats import feature_label, plain
+from app.components.formats import feature_heading, plain
 from app.components.patient_list_state import (
     COST_FIELD,
     ORDER_FIELD,
@@ -66,14 +66,14 @@ def show_filters(view: PatientListView, problems: Sequence[FieldProblem]) -> Non
 
 def show_active(view: PatientListView, problems: Sequence[FieldProblem]) -> None:
     """Say which filters are active, each with a way to let it go, and what was left out."""
-    for problem in problems:
-        st.warning(plain(problem.message), icon=":material/filter_alt_off:")
-    if not view.is_narrowed:
-        return
+    if problems:
+        sentences = " ".join(plain(problem.message) for problem in problems)
+        st.warning(f"Left out of this view. {sentences}", icon=":material/filter_alt_off:")
     active = view.filters
+    if not active:
+        return  # the search has a way to clear it in its own field
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key=f"{PREFIX}_active"):
-        if active:
-            st.markdown(f"Filters active: **{len(active)}**", width="content")
+        st.markdown(f"Filters active: **{len(active)}**", width="content")
         for name in active:
             st.button(
                 plain(describe_filter(name, view.filter)),
@@ -85,7 +85,7 @@ def show_active(view: PatientListView, problems: Sequence[FieldProblem]) -> None
                 args=(view.without(name),),
             )
         st.button(
-            "Clear all" if active else "Clear search",
+            "Clear all",
             key=f"{PREFIX}_clear",
             type="tertiary",
             on_click=show_view,
@@ -123,7 +123,7 @@ def _show_range(feature: Feature, problems: Sequence[FieldProblem]) -> None:
     columns = st.columns(2, vertical_alignment="bottom")
     for column, key, end, limit in zip(columns, keys, ("from", "to"), limits, strict=True):
         column.text_input(
-            f"{feature_label(feature)}, {end}",
+            f"{feature_heading(feature)}, {end}",
             key=key,
             live="500ms",
             placeholder=limit,

@@ -78,4 +78,4 @@ def _show_problems(
     for problem in problems:
         come_to = draft.values.get(problem.field) or draft.before.get(problem.field)
         if draft.all_shown or come_to:
-            places[problem.field].markdown(f":red[:material/error: {plain(problem.message)}]")
+            places[problem.field].markdown(f":small[:red[:material/error: {plain(problem.message)}]]")

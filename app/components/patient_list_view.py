@@ -111,8 +111,8 @@ def read_view(params: Mapping[str, str]) -> tuple[PatientListView, list[FieldPro
     chosen: dict[str, Any] = {}
     problems: list[FieldProblem] = []
 
-    def refuse(name: str, expected: str) -> None:
-        problems.append(FieldProblem(name, f"“{params[name][:40]}” is no {expected}, so it was left out."))
+    def refuse(name: str, label: str, expected: str) -> None:
+        problems.append(FieldProblem(name, f"{label}: “{params[name][:40]}” is not {expected}."))
 
     search = " ".join(params.get(SEARCH, "").split())
     if search:
@@ -126,7 +126,7 @@ def read_view(params: Mapping[str, str]) -> tuple[PatientListView, list[FieldPro
             try:
                 chosen[feature.name] = parse_value(feature, params[feature.name])
             except ValueError:
-                refuse(feature.name, f"{feature.label.lower()} ({' or '.join(feature.values)})")
+                refuse(feature.name, feature.label, feature.expectation)
     for feature in RANGES:
         if params.get(feature.name):
             try:
@@ -137,13 +137,13 @@ def read_view(params: Mapping[str, str]) -> tuple[PatientListView, list[FieldPro
         if params[COST] == UNKNOWN:
             chosen["cost_unknown"] = True
         else:
-            refuse(COST, f"filter of the cost ({UNKNOWN})")
+            refuse(COST, "Cost", UNKNOWN)
     sort, descending = PatientSort.NAME, False
     if params.get(SORT):
         try:
             sort, descending = PatientSort(params[SORT].removeprefix("-")), params[SORT].startswith("-")
         except ValueError:
-            refuse(SORT, f"order of the list ({', '.join(PatientSort)})")
+            refuse(SORT, "Order", f"one of {', '.join(PatientSort)}")
     cursor = params.get(CURSOR) or None
     number = None if cursor else 1
     if cursor and params.get(NUMBER):
@@ -154,7 +154,7 @@ def read_view(params: Mapping[str, str]) -> tuple[PatientListView, list[FieldPro
         ):
             number = int(params[NUMBER])
         else:
-            refuse(NUMBER, "page number")
+            refuse(NUMBER, "Page", "a page number")
     return (
         PatientListView(
             filter=PatientFilter(**chosen),
@@ -194,9 +194,7 @@ def _read_range(feature: Feature, text: str) -> dict[str, int | float]:
     found = _RANGE.fullmatch(text.strip())
     if found is None or text.strip() == "-":
         example = "30-45" if feature.kind == "integer" else "18.5-25"
-        raise ValueError(
-            f"“{text[:40]}” is no range of {feature.label} such as {example}, so it was left out."
-        )
+        raise ValueError(f"{feature.label}: “{text[:40]}” is not a range such as {example}.")
     low, high = (found["only"], found["only"]) if found["only"] else (found["low"], found["high"])
     return _range_ends(feature, low, high)
 

@@ -46,6 +46,7 @@ def show_patient_table(
     patients: Sequence[Patient],
     *,
     key: str,
+    page: str,
     sort: PatientSort,
     descending: bool,
     order_by: Callable[[PatientSort], None],
@@ -54,6 +55,8 @@ def show_patient_table(
 
     Parameters
     ----------
+    page
+        Which page this is; when another one comes its beginning is brought into view.
     order_by
         Called before the page is drawn anew when the reader chose a heading.
 
@@ -76,6 +79,7 @@ def show_patient_table(
             "columns": _COLUMNS,
             "sorted": {"key": sort.value, "descending": descending},
             "link": "patient?patient=",
+            "page": page,
             "rows": [
                 {
                     "id": str(patient.id),

@@ -46,7 +46,7 @@ def field_value(field: str, value: Any) -> str:
     if field in _NAMES:
         return str(value)
     if field == TARGET_NAME:
-        return COST_NOT_KNOWN if value is None else f"${float(value):,.2f} a year"
+        return COST_NOT_KNOWN if value is None else f"${float(value):,.2f}"
     feature = FEATURE_BY_NAME[field]
     return f"{_exact(feature, value)} {feature.unit}".rstrip()
 
@@ -56,7 +56,7 @@ def show_record(patient: Patient) -> None:
     rows = [
         (feature.label, field_value(feature.name, getattr(patient, feature.name))) for feature in FEATURES
     ]
-    rows.append((f"{COST_LABEL}, USD", field_value(TARGET_NAME, patient.insurance_cost)))
+    rows.append((f"{COST_LABEL} (USD a year)", field_value(TARGET_NAME, patient.insurance_cost)))
     rows.append(("On record since", when(patient.created_at)))
     rows.append(("Last change", when(patient.updated_at)))
     st.table(
@@ -69,6 +69,9 @@ def show_record(patient: Patient) -> None:
 
 def show_changes(changes: Sequence[PatientChange]) -> None:
     """Show who changed what, the newest change first."""
+    if not changes:
+        st.markdown("Unchanged since it was put on record.")
+        return
     zone = browser_zone()
     rows = [
         {
