@@ -93,7 +93,7 @@ FIELD_BY_NAME: Mapping[str, ImportField] = {field.name: field for field in FIELD
 
 # Words that say how much, of whom or in which unit, but not what.
 _FILLERS = frozenset(
-    {"a", "an", "the", "of", "in", "is", "by", "per", "patient", "patients"}
+    {"a", "an", "the", "of", "in", "is", "by", "per", "patient", "patients", "s"}
     | {"no", "nr", "num", "number", "count", "code", "value", "total", "annual", "yearly"}
     | {"year", "years", "yr", "yrs", "kg", "m2", "us", "usd", "dollar", "dollars"}
     | {"y", "n", "yes", "m", "f", "male", "female"}
