@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, and_, func, select
+from sqlalchemy.orm import Session, aliased
 
 from app.errors import InvalidInput
 from app.services.paging import LARGEST_ID
@@ -99,6 +99,12 @@ class PredictionFilter:
             conditions.append(Prediction.worker_id == self.worker_id)
         if self.model_version:
             conditions.append(Prediction.model_version == self.model_version)
+            if self.worker_id is not None:
+                # The versions of a site follow each other: without this, all that the person predicted since
+                # with later ones is read first.
+                last = aliased(Prediction)
+                made = select(func.max(last.created_at)).where(last.model_version == self.model_version)
+                conditions.append(Prediction.created_at <= made.scalar_subquery())
         if self.since is not None:
             conditions.append(Prediction.created_at >= _beginning(self.since, self.zone))
         if self.until is not None:
@@ -135,4 +141,6 @@ def _of_patients(site: Session, wanted: str) -> list[ColumnElement[bool]]:
     few = site.scalars(select(Patient.id).where(*named).limit(FEW_PATIENTS + 1)).all()
     if len(few) <= FEW_PATIENTS:
         return [Prediction.patient_id.in_(few)]
-    return named
+    # As a value, not as a join: the planner takes a name to be rare and would read all of these patients first.
+    fits = select(and_(*named)).where(Patient.id == Prediction.patient_id).correlate(Prediction)
+    return [fits.scalar_subquery()]
