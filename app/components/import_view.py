@@ -27,7 +27,9 @@ _TEMPLATE = tuple(field.name for field in FIELDS if field.name != "full_name")
 def show_import_guide() -> None:
     """Say which columns a file needs, and offer an empty one."""
     with st.expander("What the file must look like"):
-        lines = [f"- **{_named(field)}**: {plain(field.expectation)}" for field in FIELDS if field.required]
+        lines = [
+            f"- **{plain(field.label)}**: {plain(field.expectation)}" for field in FIELDS if field.required
+        ]
         st.markdown(
             "An Excel workbook (.xlsx) or a CSV file, with headings in the first row and a patient in each row "
             "below. Needed are:\n\n" + "\n".join(lines)
