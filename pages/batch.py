@@ -129,17 +129,19 @@ def show_selection(actor: Actor) -> None:
         return
     made_from = (PATIENTS, view.filter)
     if remembered(_RESULT, made_from) is None:
-        st.markdown(
-            f"**{count(total, 'patient')}** will be predicted with the values on record, and each prediction is saved "
-            "to the history."
-        )
         waiting = st.empty()
-        if not waiting.button(
-            f"Predict and save {count(total, 'patient')}",
-            type="primary",
-            icon=":material/calculate:",
-            key="batch_predict_patients",
-        ):
+        with waiting.container():
+            st.markdown(
+                f"**{count(total, 'patient')}** will be predicted with the values on record, and each prediction is "
+                "saved to the history."
+            )
+            asked = st.button(
+                f"Predict and save {count(total, 'patient')}",
+                type="primary",
+                icon=":material/calculate:",
+                key="batch_predict_patients",
+            )
+        if not asked:
             return
         waiting.empty()
         predict_selection(made_from, view.filter)

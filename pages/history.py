@@ -8,7 +8,7 @@ import streamlit as st
 
 from app.actor import Actor
 from app.components.browser import browser_zone
-from app.components.empty import show_empty
+from app.components.empty import NextStep, show_empty
 from app.components.formats import plain
 from app.components.guard import acting
 from app.components.paging import show_page_turner
@@ -56,7 +56,7 @@ def show_nothing_found() -> None:
             "No prediction has been saved yet",
             "Make one on the Predict page and press **Save to history**.",
             icon="history",
-            links={"predict": "Go to Predict"},
+            links=[NextStep("predict", "Go to Predict")],
         )
 
 

@@ -92,7 +92,7 @@ def show_reasons(actor: Actor, prediction: CostPrediction, explanation: Explanat
     """Show what makes the cost, what would change it, and where it lies among the hospital's patients."""
     why, beside = st.columns(2, gap="medium")
     with why:
-        st.markdown("#### What makes this cost", anchors=False)
+        st.subheader("What makes this cost", anchor=False)
         st.caption(
             "From the average that the model predicts for a generated population, each value of this patient moves "
             "the cost up or, hatched, down. Together the steps lead to this patient's cost."
@@ -123,7 +123,7 @@ def show_form_and_answer(actor: Actor, patient: Patient | None) -> None:
     except InvalidInput as error:
         empty = show_live_problems(places, error.problems, raw)
         with answer, st.container(border=True, key="predict_waiting"):
-            st.markdown("#### :material/calculate: The cost appears here as you type", anchors=False)
+            st.markdown(":material/calculate: **The cost appears here as you type**")
             st.markdown(waiting_words(empty, wrong=len(empty) < len(error.problems)))
         return
     with answer, st.container(border=True, key="predict_answer"):

@@ -10,7 +10,7 @@ import streamlit as st
 
 from app.components.browser import theme_colour
 from app.components.charts import COLOURS, SHAPES
-from app.components.empty import show_empty
+from app.components.empty import NextStep, show_empty
 from app.components.formats import count, percent, plain, usd
 from app.components.prediction_charts import CHART_CONFIG, legible
 from app.services.prediction_history import MonthAccuracy
@@ -29,7 +29,7 @@ def show_accuracy(months: Sequence[MonthAccuracy]) -> None:
             "A prediction is checked once the patient's actual cost is entered **after** it was made. Save a "
             "prediction for a patient whose cost is not known, and enter the cost when it is.",
             icon="query_stats",
-            links={"patients": "Patients"},
+            links=[NextStep("patients", "Patients whose cost is not known", {"cost": "unknown"})],
         )
         return
     st.markdown(plain(accuracy_in_words(months)))
@@ -66,10 +66,10 @@ def accuracy_in_words(months: Sequence[MonthAccuracy]) -> str:
     checked = sum(month.count for month in months)
     mae = sum(month.mae * month.count for month in months) / checked
     bias = sum(month.mean_error * month.count for month in months) / checked
-    side = "above" if bias > 0 else "below"
+    side = "high" if bias > 0 else "low"
     words = (
         f"{count(checked, 'prediction')} could be checked against a cost that came in later. On average they were off "
-        f"by {usd(mae)} a year, and lay {usd(abs(bias))} {side} the actual costs taken together."
+        f"by {usd(mae)} a year; taken together they were {usd(abs(bias))} too {side}."
     )
     with_interval = sum(month.covered_of for month in months)
     if with_interval:
@@ -158,7 +158,6 @@ def _figure(
             "y": 1.02,
             "yanchor": "bottom",
             "x": 0,
-            "title": {"text": "Model version"},
         },
         xaxis={
             "title": {"text": "Month of prediction", "standoff": 6},

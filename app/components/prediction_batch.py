@@ -36,7 +36,8 @@ def show_result(actor: Actor, result: BatchResult) -> None:
             st.markdown("Each of these predictions was saved to the history.", width="content")
             st.page_link(page("history"), label="Open History", icon=":material/history:")
     _show_figures(result)
-    rows = [_row(result, index) for index in range(min(len(result), ROWS_SHOWN))]
+    careful = any(result.cautions)
+    rows = [_row(result, index, careful=careful) for index in range(min(len(result), ROWS_SHOWN))]
     st.dataframe(
         pd.DataFrame(rows),
         hide_index=True,
@@ -57,7 +58,7 @@ def _show_figures(result: BatchResult) -> None:
     careful = sum(bool(caution) for caution in result.cautions)
     figures = {
         "Patients": f"{len(result):,}",
-        "Average predicted (USD a year)": usd(float(result.cost.mean())),
+        "Average (USD a year)": usd(float(result.cost.mean())),
         "Lowest (USD a year)": usd(float(result.cost.min())),
         "Highest (USD a year)": usd(float(result.cost.max())),
         "With a caution": f"{careful:,}",
@@ -83,7 +84,7 @@ def _offer_file(actor: Actor, result: BatchResult) -> None:
     )
 
 
-def _row(result: BatchResult, index: int) -> dict[str, Any]:
+def _row(result: BatchResult, index: int, *, careful: bool) -> dict[str, Any]:
     low, high = float(result.low[index]), float(result.high[index])
     who = (
         {"Patient": result.patient_names[index]} if result.patient_names else {"Row": int(result.rows[index])}
@@ -96,7 +97,7 @@ def _row(result: BatchResult, index: int) -> dict[str, Any]:
             feature_heading(feature): feature_value(feature, result.columns[feature.name][index])
             for feature in FEATURES
         },
-        "Caution": result.cautions[index],
+        **({"Caution": result.cautions[index]} if careful else {}),
     }
 
 

@@ -18,6 +18,7 @@ _ONE_PATIENT = "patient_id"
 _CURSOR, _NUMBER = "cursor", "page"  # where the page begins that is shown, and which page that is
 _PLACE = {_CURSOR, _NUMBER}
 _FEW_DIGITS = 7
+_FIRST_DAY, _LAST_DAY = date(2000, 1, 1), date(2099, 12, 31)
 
 
 def show_filters(choices: HistoryChoices) -> PredictionFilter:
@@ -52,8 +53,16 @@ def show_filters(choices: HistoryChoices) -> PredictionFilter:
         st.selectbox(
             "Model version", choices.versions, index=None, key=_KEYS["model"], placeholder="Any", width=140
         )
-        st.date_input("From", value=None, key=_KEYS["from"], format="YYYY-MM-DD", width=145)
-        st.date_input("To", value=None, key=_KEYS["to"], format="YYYY-MM-DD", width=145)
+        for name, label in (("from", "From"), ("to", "To")):
+            st.date_input(
+                label,
+                value=None,
+                min_value=_FIRST_DAY,
+                max_value=_LAST_DAY,
+                key=_KEYS[name],
+                format="YYYY-MM-DD",
+                width=145,
+            )
         st.toggle("Actual cost known", key=_KEYS["known"])
     shown = _to_address({name: st.session_state[key] for name, key in _KEYS.items()}, address)
     if _without_place(shown) == _without_place(address):
@@ -141,9 +150,10 @@ def _filter_of(address: Mapping[str, str]) -> PredictionFilter:
 
 def _day(text: str | None) -> date | None:
     try:
-        return date.fromisoformat(text) if text else None
+        day = date.fromisoformat(text or "")
     except ValueError:
         return None
+    return day if _FIRST_DAY <= day <= _LAST_DAY else None
 
 
 def _uuid(text: str | None) -> uuid.UUID | None:
