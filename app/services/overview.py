@@ -61,13 +61,14 @@ class RecentPrediction:
 
 @dataclass(frozen=True)
 class RecentChange:
-    """One change of one patient's record, by its `PatientAction`."""
+    """One change of one patient's record, by its `PatientAction`; `fields` are the names of those that changed."""
 
     occurred_at: datetime
     patient_id: uuid.UUID
     patient_name: str
     action: str
     worker_name: str
+    fields: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -112,8 +113,8 @@ def clinic_overview(*, site: Session, actor: Actor) -> ClinicOverview:
     ).one()
     recent_predictions = _recent_predictions(site)
     recent_changes = _recent_changes(site)
-    seen = len(recent_changes) + sum(1 for each in recent_predictions if each.patient_id)
-    record_access(site, actor, "overview_read", details={"count": seen})
+    seen = {str(each.patient_id) for each in (*recent_changes, *recent_predictions) if each.patient_id}
+    record_access(site, actor, "overview_read", details={"patient_ids": sorted(seen)})
     return ClinicOverview(
         patients=_patients(patients, size),
         costs_unknown=_bounded(unknowns),
@@ -172,6 +173,7 @@ def _recent_changes(site: Session) -> list[RecentChange]:
             _name(),
             PatientChange.action,
             PatientChange.worker_name,
+            PatientChange.changes,
         )
         .join(Patient, Patient.id == PatientChange.patient_id)
         # One import would push out all else.
@@ -181,7 +183,7 @@ def _recent_changes(site: Session) -> list[RecentChange]:
         .order_by(PatientChange.id.desc())
         .limit(SHOWN)
     )
-    return [RecentChange(*row) for row in site.execute(query)]
+    return [RecentChange(*row, tuple(changes)) for *row, changes in site.execute(query)]
 
 
 def _changes(site: Session, since: datetime) -> dict[str, Counted]:

@@ -61,11 +61,18 @@ def predict(consortium: Consortium, patient: uuid.UUID | None, cost: str, **colu
         site.commit()
 
 
-def change(consortium: Consortium, patient: uuid.UUID, action: str, at: datetime = NOW) -> None:
+def change(
+    consortium: Consortium, patient: uuid.UUID, action: str, at: datetime = NOW, **changes: object
+) -> None:
     with consortium.site("northeast") as site:
         site.add(
             PatientChange(
-                patient_id=patient, occurred_at=at, worker_id=1, worker_name="Dr. Example", action=action
+                patient_id=patient,
+                occurred_at=at,
+                worker_id=1,
+                worker_name="Dr. Example",
+                action=action,
+                changes=changes,
             )
         )
         site.commit()
@@ -138,7 +145,7 @@ def test_a_clinicians_figures_are_those_of_the_own_hospital_and_lead_somewhere(
     consortium.add_patient("northeast", "Cy", "Deleted", insurance_cost=None, deleted_at=NOW)
     predict(consortium, unknown, "4321")
     predict(consortium, None, "9000", created_at=NOW - timedelta(days=8))
-    change(consortium, known, PatientAction.EDITED)
+    change(consortium, known, PatientAction.EDITED, insurance_cost=["4999.00", "5000.00"])
     change(consortium, unknown, PatientAction.ADDED, at=NOW - timedelta(days=8))
     app = opened(consortium, "nurse").run()
     assert not app.exception
@@ -153,7 +160,8 @@ def test_a_clinicians_figures_are_those_of_the_own_hospital_and_lead_somewhere(
     said = words(app)
     assert "On average $3,000 a year off" in said
     assert "**$4,321** a year predicted" in said
-    assert "Edited" in said
+    assert "Edited: known cost" in said
+    assert "4999" not in said
     assert "Ours" not in said
     leading = links(app)
     assert leading["See who they are"] == "patients?cost=unknown"
@@ -181,12 +189,13 @@ def test_how_predictions_turned_out_counts_only_costs_entered_afterwards(consort
 
 
 def test_looking_at_the_overview_leaves_an_access_event_without_a_name(consortium: Consortium) -> None:
-    change(consortium, consortium.add_patient("northeast", "Ada", "Known"), PatientAction.ADDED)
+    patient = consortium.add_patient("northeast", "Ada", "Known")
+    change(consortium, patient, PatientAction.ADDED)
     opened(consortium, "doctor").run()
     with consortium.site("northeast") as site:
         events = site.scalars(select(AccessEvent).where(AccessEvent.action == "overview_read")).all()
     assert [(seen.worker_id, seen.details) for seen in events] == [
-        (consortium.workers["doctor"].id, {"count": 1})
+        (consortium.workers["doctor"].id, {"patient_ids": [str(patient)]})
     ]
 
 
@@ -274,7 +283,7 @@ def test_an_administrator_sees_what_waits_people_and_refusals(
     people, refused = (table.value for table in app.table[-2:])
     assert list(people["Switched off"]).count("1") == 1
     assert set(people["Last signed in"]) == {"never"}
-    assert set(refused["What"]) == {"Signing in", "Page Training", "Request GET /runs"}
+    assert set(refused["What"]) == {"Signing in", "Page Training", "API request GET /runs"}
 
 
 def test_an_administrator_starts_a_run_from_the_first_page(consortium: Consortium) -> None:
