@@ -45,7 +45,7 @@ def fine_counts(site: Session) -> dict[int, int]:
         .where(Patient.deleted_at.is_(None), Patient.insurance_cost.is_not(None))
         .group_by(bin_number)
     )
-    return dict(site.execute(query).tuples().all())
+    return dict(site.execute(query).all())
 
 
 def distribution_of(fine: Mapping[int, int]) -> CostDistribution:
