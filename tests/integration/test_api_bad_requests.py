@@ -11,6 +11,8 @@ from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from api.filters import HistoryQuery, PatientExportQuery, PatientListQuery
+
 Headers = dict[str, str]
 TokenOf = Callable[[str], Headers]
 VALUES = {"age": 40, "sex": "male", "bmi": 27.5, "children": 2, "smoker": "no", "region": "northeast"}
@@ -95,8 +97,87 @@ BAD_ADDRESSES = [
     (f"/patients?search={'x' * 101}", {422}),
     ("/predictions/history?cursor=%F0%9F%98%80", {422}),
     (f"/predictions/history?cursor={uuid.uuid4()}", {422}),
+    ("/patients?cursor=before-nonsense", {422}),
+    ("/patients?sort=salary", {422}),
+    ("/patients?descending=perhaps", {422}),
+    ("/patients?smoker=maybe", {422}),
+    ("/patients?age_from=40.5", {422}),
+    ("/patients?age_from=-1", {422}),
+    ("/patients?age_to=" + "9" * 30, {422}),
+    ("/patients?age_from=50&age_to=40", {422}),
+    ("/patients?bmi_from=nan", {422}),
+    ("/patients?bmi_to=1e400", {422}),
+    ("/patients?salary=1", {422}),
+    ("/patients/export?format=pdf", {422}),
+    ("/patients/export?cursor=1", {422}),
+    ("/patients/export?search=%00", {422}),
+    ("/patients/deleted?limit=0", {422}),
+    ("/patients/deleted?limit=" + "9" * 5000, {422}),
+    ("/patients/not-an-id/changes", {422}),
+    ("/patients/not-an-id/predictions", {422}),
+    ("/predictions/history?since=yesterday", {422}),
+    ("/predictions/history?since=2026-02-30", {422}),
+    ("/predictions/history?until=0001-01-01", {422}),
+    ("/predictions/history?until=9999-12-31", {422}),
+    ("/predictions/history?since=2026-02-01&until=2026-01-01", {422}),
+    ("/predictions/history?worker_id=" + "9" * 20, {422}),
+    ("/predictions/history?worker_id=-1", {422}),
+    ("/predictions/history?patient_id=1", {422}),
+    ("/predictions/history?patient=%00", {422}),
+    ("/predictions/history?model_version=%00", {422}),
+    ("/predictions/history?zone=Atlantis", {422}),
+    ("/predictions/history?zone=../../etc/passwd", {422}),
+    ("/predictions/history?zone=%00", {422}),
+    ("/predictions/export?with_error=2", {422}),
+    ("/predictions/accuracy?zone=" + "x" * 101, {422}),
+    ("/predictions/accuracy?since=2026-01-01", {422}),
+    ("/model/card?version=%00", {422}),
+    ("/model/card?version=" + "x" * 51, {422}),
+    ("/model/card?version=v99", {404}),
     ("/nowhere", {404}),
 ]
+
+ENTRY = {**VALUES, "first_name": "Ada", "last_name": "Lovelace", "insurance_cost": 100.0}
+BAD_ENTRIES: list[tuple[dict[str, Any], str]] = [
+    ({"first_name": ""}, "first_name"),
+    ({"first_name": None}, "first_name"),
+    ({"last_name": 5}, "last_name"),
+    ({"last_name": "a\x00b"}, "last_name"),
+    ({"last_name": "\ud800"}, "last_name"),
+    ({"last_name": "x" * 256}, "last_name"),
+    ({"insurance_cost": -1}, "insurance_cost"),
+    ({"insurance_cost": 1e300}, "insurance_cost"),
+    ({"insurance_cost": "100"}, "insurance_cost"),
+    ({"insurance_cost": True}, "insurance_cost"),
+    ({"insurance_cost": 10**400}, "insurance_cost"),
+    ({"age": 10**400}, "age"),
+    ({"bmi": 10**400}, "bmi"),
+    ({"id": str(uuid.uuid4())}, "id"),
+    ({"created_by": 1}, "created_by"),
+    *BAD_VALUES[:-2],
+]
+
+
+def test_a_bad_patient_is_422_naming_the_field_when_added_and_when_edited(
+    api: TestClient, token_of: TokenOf, consortium: Any
+) -> None:
+    patient = consortium.add_patient("northeast", "Ada", "Lovelace")
+    headers = {**token_of("nurse"), "Content-Type": "application/json"}
+    versions: list[tuple[dict[str, Any], str]] = [
+        ({"row_version": value}, "row_version") for value in (None, "1", 1.5, True)
+    ]
+    for method, path, more in (
+        ("POST", "/patients", {}),
+        ("PUT", f"/patients/{patient}", {"row_version": 1}),
+    ):
+        for change, field in [*BAD_ENTRIES, *(versions if more else [])]:
+            content = json.dumps({**ENTRY, **more, **change})
+            answer = api.request(method, path, headers=headers, content=content)
+            assert answer.status_code == 422, (method, change, answer.text)
+            assert [problem["field"] for problem in answer.json()["problems"]] == [field]
+    huge = json.dumps({**ENTRY, "row_version": 10**30, "age": 41})
+    assert api.put(f"/patients/{patient}", headers=headers, content=huge).status_code == 409
+    assert len(api.get("/patients", headers=headers).json()["items"]) == 1
 
 
 def test_a_bad_address_is_a_clear_4xx(api: TestClient, token_of: TokenOf) -> None:
@@ -133,15 +214,72 @@ JSON = st.recursive(
     max_leaves=6,
 )
 FIELDS = st.sampled_from(
-    [*VALUES, "patient_id", "num_rounds", "strategy", "idempotency_key", "email", "password"]
+    [
+        *ENTRY,
+        "patient_id",
+        "row_version",
+        "rows",
+        "patients",
+        "patient_ids",
+        "num_rounds",
+        "strategy",
+        "email",
+    ]
 )
 BODIES = (
     st.dictionaries(FIELDS, JSON).map(lambda change: {**VALUES, **change})
+    | st.dictionaries(FIELDS, JSON, max_size=2).map(lambda change: {**ENTRY, "row_version": 1, **change})
     | JSON
     | st.dictionaries(FIELDS, JSON)
 )
-QUERIES = st.dictionaries(st.sampled_from(["search", "cursor", "limit", "other"]), st.text(max_size=120))
-RELAXED = settings(deadline=None, database=None, max_examples=60, suppress_health_check=list(HealthCheck))
+PARAMETERS = sorted(
+    {
+        *PatientListQuery.model_fields,
+        *PatientExportQuery.model_fields,
+        *HistoryQuery.model_fields,
+        "mapping",
+        "other",
+    }
+)
+# Numbers and dates that mean something, and texts that mean nothing.
+SENT = st.text(max_size=120) | st.integers().map(str) | st.floats().map(str) | st.dates().map(str)
+QUERIES = st.dictionaries(st.sampled_from(PARAMETERS), SENT, max_size=4)
+BODY_ROUTES = [
+    ("POST", "/predictions"),
+    ("POST", "/predictions/explain"),
+    ("POST", "/predictions/batch"),
+    ("POST", "/patients"),
+    ("PUT", f"/patients/{uuid.uuid4()}"),
+    ("POST", "/training/runs"),
+    ("POST", "/auth/login"),
+]
+QUERY_ROUTES = [
+    "/patients",
+    "/patients/export",
+    "/patients/deleted",
+    "/predictions/history",
+    "/predictions/export",
+    "/predictions/accuracy",
+    "/model/card",
+]
+FILE_ROUTES = ["/patients/import", "/predictions/batch"]
+FILE_TYPES = [
+    "text/csv",
+    "application/octet-stream",
+    "application/json",
+    "multipart/form-data; boundary=x",
+    "nonsense",
+]
+FORM = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+HEADINGS = b"Age,Sex,BMI,Children,Smoker,Region,First Name,Last Name,Charges\n"
+FILES = (
+    st.binary(max_size=300)
+    | st.binary(max_size=300).map(lambda part: FORM + part + b"\r\n--x--\r\n")
+    | st.lists(st.text(max_size=8), min_size=9, max_size=9).map(
+        lambda cells: HEADINGS + ",".join(cells).encode("utf-8", "replace")
+    )
+)
+RELAXED = settings(deadline=None, database=None, max_examples=50, suppress_health_check=list(HealthCheck))
 
 
 def test_nothing_that_is_sent_makes_the_api_fail(
@@ -149,22 +287,32 @@ def test_nothing_that_is_sent_makes_the_api_fail(
 ) -> None:
     add_model()
     headers = {
-        person: {**token_of(person), "Content-Type": "application/json"} for person in ("nurse", "admin")
+        person: {**token_of(person), "Content-Type": "application/json"} for person in ("doctor", "admin")
     }
 
     @RELAXED
-    @given(st.sampled_from(["/predictions", "/training/runs", "/auth/login"]), BODIES)
-    def send_body(path: str, body: Any) -> None:
-        person = "admin" if path == "/training/runs" else "nurse"
-        answer = api.post(path, headers=headers[person], content=json.dumps(body))
+    @given(st.sampled_from(BODY_ROUTES), BODIES)
+    def send_body(route: tuple[str, str], body: Any) -> None:
+        method, path = route
+        person = "admin" if path == "/training/runs" else "doctor"
+        answer = api.request(method, path, headers=headers[person], content=json.dumps(body))
         assert answer.status_code < 500, (path, body, answer.text)
         assert answer.is_success or answer.json()["detail"]
 
     @RELAXED
-    @given(st.sampled_from(["/patients", "/predictions/history"]), QUERIES)
+    @given(st.sampled_from(QUERY_ROUTES), QUERIES)
     def send_query(path: str, query: dict[str, str]) -> None:
-        answer = api.get(path, headers=headers["nurse"], params=query)
+        answer = api.get(path, headers=headers["doctor"], params=query)
         assert answer.status_code < 500, (path, query, answer.text)
+
+    @RELAXED
+    @given(st.sampled_from(FILE_ROUTES), st.sampled_from(FILE_TYPES), FILES, QUERIES)
+    def send_file(path: str, kind: str, content: bytes, query: dict[str, str]) -> None:
+        sent = {**headers["doctor"], "Content-Type": kind}
+        answer = api.post(path, headers=sent, params=query, content=content)
+        assert answer.status_code < 500, (path, content, answer.text)
+        assert answer.is_success or answer.json()["detail"]
 
     send_body()
     send_query()
+    send_file()
