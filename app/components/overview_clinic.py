@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import uuid
+from collections.abc import Sequence
+
 import streamlit as st
 
 from app.actor import Actor
@@ -11,6 +14,7 @@ from app.components.formats import PATIENT_ACTION_NAMES, at_least, count, day, p
 from app.components.guard import acting
 from app.components.navigation import page
 from app.components.patient_list_view import PatientListView
+from app.components.patient_view import field_label
 from app.databases import central_session, site_session
 from app.permissions import Permission
 from app.services import models
@@ -51,8 +55,7 @@ def show_clinic(actor: Actor) -> None:
     with predictions:
         st.subheader("Latest predictions", anchor=False)
         if overview.recent_predictions:
-            for prediction in overview.recent_predictions:
-                _show_prediction(prediction)
+            _show_predictions(overview.recent_predictions)
         else:
             show_empty(
                 "No prediction saved yet",
@@ -65,8 +68,7 @@ def show_clinic(actor: Actor) -> None:
     with changes:
         st.subheader("Latest changes", anchor=False)
         if overview.recent_changes:
-            for change in overview.recent_changes:
-                _show_change(change)
+            _show_changes(overview.recent_changes)
         else:
             st.markdown("Nobody has added or edited a patient yet.")
 
@@ -171,28 +173,33 @@ def _model_figure(status: ModelStatus) -> Figure:
     )
 
 
-def _show_prediction(prediction: RecentPrediction) -> None:
-    actual = "" if prediction.actual_cost is None else f", actual cost {usd(prediction.actual_cost)}"
-    _show_line(
-        (str(prediction.patient_id), prediction.patient_name or "") if prediction.patient_id else None,
-        f"**{plain(usd(prediction.predicted_cost))}** a year predicted{plain(actual)}",
-        f"{when(prediction.created_at)} · {prediction.worker_name}",
+def _show_predictions(predictions: Sequence[RecentPrediction]) -> None:
+    with st.container(border=True, gap="small", key="overview_predictions"):
+        for each in predictions:
+            actual = "" if each.actual_cost is None else f", actual cost {usd(each.actual_cost)}"
+            with st.container(gap="xxsmall"):
+                if each.patient_id:
+                    _link_to(each.patient_id, each.patient_name or "")
+                else:
+                    st.markdown("Nobody on record")
+                st.markdown(f"**{plain(usd(each.predicted_cost))}** a year predicted{plain(actual)}")
+                st.caption(plain(f"{when(each.created_at)} · {each.worker_name}"))
+
+
+def _show_changes(changes: Sequence[RecentChange]) -> None:
+    with st.container(border=True, gap="small", key="overview_changes"):
+        for each in changes:
+            fields = ", ".join(field_label(field).lower() for field in each.fields)
+            with st.container(gap="xxsmall"):
+                _link_to(each.patient_id, each.patient_name)
+                st.markdown(PATIENT_ACTION_NAMES[each.action] + (f": {plain(fields)}" if fields else ""))
+                st.caption(plain(f"{when(each.occurred_at)} · {each.worker_name}"))
+
+
+def _link_to(patient_id: uuid.UUID, name: str) -> None:
+    st.page_link(
+        page("patient"),
+        label=plain(name),
+        icon=":material/person:",
+        query_params={"patient": str(patient_id)},
     )
-
-
-def _show_change(change: RecentChange) -> None:
-    _show_line(
-        (str(change.patient_id), change.patient_name),
-        PATIENT_ACTION_NAMES[change.action],
-        f"{when(change.occurred_at)} · {change.worker_name}",
-    )
-
-
-def _show_line(patient: tuple[str, str] | None, what: str, about: str) -> None:
-    with st.container(border=True, gap="xxsmall"):
-        if patient:
-            st.page_link(page("patient"), label=plain(patient[1]), query_params={"patient": patient[0]})
-        else:
-            st.markdown("Nobody on record")
-        st.markdown(what)
-        st.caption(plain(about))

@@ -168,7 +168,7 @@ def _attempt(action: str) -> str:
         return "Signing in"
     name = action.removeprefix("pages/").partition(".py")[0]
     titles = {entry.name: entry.title for entry in PAGES}
-    return f"Page {titles[name]}" if name in titles else f"Request {action}"
+    return f"Page {titles[name]}" if name in titles else f"API request {action}"
 
 
 def _show_rounds(progress: RunProgress) -> None:
@@ -177,9 +177,13 @@ def _show_rounds(progress: RunProgress) -> None:
     st.caption(f"From round 1 to {rounds[-1].round_number}, on held-out patients of all hospitals.")
     last = {"loss": number(rounds[-1].loss), "mae": usd(rounds[-1].mae), "r2": number(rounds[-1].r2)}
     for metric, column in zip(charts.METRICS, st.columns(len(charts.METRICS)), strict=True):
-        with column, st.container(border=True, gap="xsmall", key=f"overview_rounds_{metric.field}"):
+        with (
+            column,
+            st.container(border=True, height="stretch", gap="xsmall", key=f"overview_rounds_{metric.field}"),
+        ):
             st.metric(metric.heading, plain(last[metric.field]))
             st.markdown(f":small[{metric.axis}. {metric.note}.]")
+            st.space("stretch")
             st.plotly_chart(
                 charts.sparkline(metric, rounds),
                 key=f"overview_spark_{metric.field}",

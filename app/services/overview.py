@@ -100,7 +100,7 @@ def clinic_overview(*, site: Session, actor: Actor) -> ClinicOverview:
         # What the index of costs is made of; it finds the few unknown ones among many.
         text(f"{COST_UNKNOWN_LAST_SQL} = 'Infinity'::numeric"),
     )
-    patients, size, unknowns, made = site.execute(
+    patients, size, unknowns, predictions = site.execute(
         select(
             _counted(select(literal(1)).select_from(Patient).where(present)),
             select(cast(text("reltuples"), Float))
@@ -113,12 +113,13 @@ def clinic_overview(*, site: Session, actor: Actor) -> ClinicOverview:
     ).one()
     recent_predictions = _recent_predictions(site)
     recent_changes = _recent_changes(site)
-    seen = {str(each.patient_id) for each in (*recent_changes, *recent_predictions) if each.patient_id}
-    record_access(site, actor, "overview_read", details={"patient_ids": sorted(seen)})
+    seen = {change.patient_id for change in recent_changes}
+    seen.update(made.patient_id for made in recent_predictions if made.patient_id)
+    record_access(site, actor, "overview_read", details={"patient_ids": sorted(map(str, seen))})
     return ClinicOverview(
         patients=_patients(patients, size),
         costs_unknown=_bounded(unknowns),
-        predictions=_bounded(made),
+        predictions=_bounded(predictions),
         changes=_changes(site, since),
         outcomes=_outcomes(site),
         recent_predictions=recent_predictions,
@@ -183,7 +184,10 @@ def _recent_changes(site: Session) -> list[RecentChange]:
         .order_by(PatientChange.id.desc())
         .limit(SHOWN)
     )
-    return [RecentChange(*row, tuple(changes)) for *row, changes in site.execute(query)]
+    return [
+        RecentChange(at, patient_id, name, action, worker, tuple(changes))
+        for at, patient_id, name, action, worker, changes in site.execute(query)
+    ]
 
 
 def _changes(site: Session, since: datetime) -> dict[str, Counted]:

@@ -23,6 +23,10 @@ _AXIS = """() => document.querySelector('.js-plotly-plot')._fullLayout.xaxis.ran
 _HEIGHT = """() => Math.max(...[...document.querySelectorAll(
   '[data-testid=stMainBlockContainer],[role=dialog]')].map(part => part.scrollHeight))"""
 
+# Nothing is being computed, and no part of the page waits for its code or its data.
+_SETTLED = """() => document.querySelector('[data-testid=stApp]')?.dataset.testScriptState !== 'running'
+  && !document.querySelector('[data-testid=stSkeleton]')"""
+
 
 @contextmanager
 def browsing(
@@ -52,6 +56,13 @@ def sign_in(page: Page, email: str) -> None:
     expect(page.get_by_role("button", name="Sign out")).to_be_attached(timeout=20_000)
     # The browser gets its cookie a moment after the page.
     page.wait_for_timeout(500)
+
+
+def settle(page: Page) -> None:
+    """Wait until the page has drawn all that it has."""
+    page.wait_for_function(_SETTLED)
+    page.wait_for_timeout(150)
+    page.wait_for_function(_SETTLED)
 
 
 def go_to(page: Page, title: str) -> None:
@@ -93,7 +104,7 @@ def picture(page: Page, name: str) -> None:
     """Keep a picture of the whole page."""
     size = page.viewport_size
     assert size is not None
-    page.wait_for_timeout(400)
+    settle(page)
     height = min(max(900, int(page.evaluate(_HEIGHT)) + 80), 4000)
     page.set_viewport_size({"width": size["width"], "height": height})
     page.wait_for_timeout(700)
@@ -112,7 +123,7 @@ def pictures(browser: Browser, product: Product, page: Page, pages: dict[str, st
                     other.goto(path)
                     heading = other.get_by_test_id("stMain").get_by_role("heading", level=1)
                     expect(heading).to_be_visible(timeout=20_000)
-                    other.wait_for_timeout(1000)
+                    settle(other)
                     picture(other, f"{name}_{width}_{scheme}")
 
 

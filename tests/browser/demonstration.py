@@ -1,0 +1,77 @@
+"""What people of the demonstration do over the API so that there is something to look at; the same every time."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.error
+import urllib.request
+from typing import Any
+
+from app.settings import DEMO_PASSWORD
+from fl.features import FEATURES
+from tests.browser.conftest import Product
+
+ADMIN, SCIENTIST = "admin@demo.local", "scientist@demo.local"
+DOCTOR, NURSE = "doctor@northeast.demo.local", "nurse@northeast.demo.local"
+FEDERATION_LIMIT = 120.0  # seconds
+RUN_LIMIT = 120.0
+PREDICTED, COSTS_ENTERED = 12, 8  # patients
+# Actual cost / predicted cost of those whose cost becomes known, in turn.
+TURNED_OUT = (0.8, 1.3, 1.15, 0.7, 1.4, 0.9, 7.0, 1.1)
+
+
+class Caller:
+    """One signed-in person who calls the API."""
+
+    def __init__(self, product: Product, email: str) -> None:
+        self.address = product.address
+        self.token = ""
+        self.token = self.call("POST", "/auth/login", {"email": email, "password": DEMO_PASSWORD})[
+            "access_token"
+        ]
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        """Return what the API answers, as JSON."""
+        request = urllib.request.Request(  # noqa: S310
+            f"{self.address}/api{path}",
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Content-Type": "application/json", "Authorization": f"Bearer {self.token}"},
+        )
+        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+            return json.load(answer)
+
+
+def train(product: Product, rounds: int) -> None:
+    """Have the administrator train a model, once the hospitals are connected, and wait for it."""
+    admin = Caller(product, ADMIN)
+    deadline = time.monotonic() + FEDERATION_LIMIT
+    while admin.call("GET", "/health")["federation"] != "up":
+        assert time.monotonic() < deadline, "the federation did not come up"
+        time.sleep(0.5)
+    run = admin.call("POST", "/training/runs", {"num_rounds": rounds, "idempotency_key": f"look-{rounds}"})
+    deadline = time.monotonic() + RUN_LIMIT
+    while (status := admin.call("GET", f"/training/runs/{run['id']}")["status"]) != "completed":
+        assert status not in ("failed", "cancelled") and time.monotonic() < deadline, status
+        time.sleep(0.5)
+
+
+def work_at_a_hospital(product: Product) -> None:
+    """Predict for patients whose cost is not known, learn some of these costs, and be refused once."""
+    doctor, nurse = Caller(product, DOCTOR), Caller(product, NURSE)
+    unknown = doctor.call("GET", f"/patients?cost_unknown=true&limit={PREDICTED}")["items"]
+    for number, patient in enumerate(unknown):
+        inputs = {feature.name: patient[feature.name] for feature in FEATURES}
+        inputs["bmi"] = float(inputs["bmi"])
+        who = nurse if number % 3 else doctor
+        made = who.call("POST", "/predictions", {**inputs, "patient_id": patient["id"]})
+        if number >= COSTS_ENTERED:
+            continue
+        names = {name: patient[name] for name in ("first_name", "last_name", "row_version")}
+        cost = round(float(made["predicted_cost"]) * TURNED_OUT[number % len(TURNED_OUT)], 2)
+        nurse.call("PUT", f"/patients/{patient['id']}", {**names, **inputs, "insurance_cost": cost})
+    try:
+        nurse.call("GET", "/training/runs/1")
+    except urllib.error.HTTPError as refusal:
+        assert refusal.code == 403
