@@ -90,17 +90,20 @@ def asked_patient(actor: Actor) -> Patient | None:
     """Return the patient whom the address names; a sentence says why if there is none."""
     asked = st.query_params.get("patient")
     if asked is None:
+        st.title("Patient", anchor=False)
         show_empty("No patient is chosen", "Choose one from the list.", icon="person_search")
         return None
     try:
         patient_id = uuid.UUID(asked)
     except ValueError:
+        st.title("Patient", anchor=False)
         show_error(NotFound("The address names no patient. Choose one from the list."))
         return None
     try:
         with site_session(actor) as site:
             return patients.get_patient(site=site, actor=actor, patient_id=patient_id)
     except NotFound as error:
+        st.title("Patient", anchor=False)
         show_error(error)
         if actor.may(Permission.PATIENTS_DELETE):
             st.page_link(
@@ -122,6 +125,7 @@ def show_page(actor: Actor) -> None:
         return
     patient = asked_patient(actor)
     if patient is None:
+        show_unsaved()
         return
     if st.query_params.get("edit") == "yes" and may_write:
         show_editing(draft_of(patient), f"Edit {listed_name(patient)}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import streamlit as st
 
 from app.actor import Actor
@@ -10,7 +12,7 @@ from app.components.formats import count, plain
 from app.components.guard import acting
 from app.components.navigation import page
 from app.components.paging import show_page_turner
-from app.components.patient_deletion import show_deletion_notice, show_recently_deleted
+from app.components.patient_deletion import show_deletion_notice, show_recently_deleted, show_restored
 from app.components.patient_draft import show_unsaved, warn_before_leaving
 from app.components.patient_export import show_export
 from app.components.patient_filters import show_active, show_filters
@@ -61,7 +63,7 @@ def show_list(actor: Actor) -> None:
     """Search, filter and list patients, a page at a time; typing reruns only this."""
     view, problems = current_view()
     if view.deleted and actor.may(Permission.PATIENTS_DELETE):
-        show_deleted()
+        show_deleted(view)
         return
     show_deletion_notice()
     with st.container(horizontal=True, vertical_alignment="bottom", key="patients_search_row"):
@@ -107,10 +109,10 @@ def show_list(actor: Actor) -> None:
         total=total,
         turn=turn_to,
     )
-    show_way_to_deleted(actor)
+    show_way_to_deleted(actor, view)
 
 
-def show_way_to_deleted(actor: Actor) -> None:
+def show_way_to_deleted(actor: Actor, view: PatientListView) -> None:
     """Lead those who may restore to the patients who were deleted."""
     if actor.may(Permission.PATIENTS_DELETE):
         st.button(
@@ -119,7 +121,7 @@ def show_way_to_deleted(actor: Actor) -> None:
             type="tertiary",
             key="patients_show_deleted",
             on_click=show_view,
-            args=(PatientListView(deleted=True),),
+            args=(replace(view, deleted=True),),
         )
 
 
@@ -148,11 +150,11 @@ def show_nobody(actor: Actor, view: PatientListView) -> None:
         icon="groups",
         links={"patient_import": "Import a file"} if may_import else None,
     )
-    show_way_to_deleted(actor)
+    show_way_to_deleted(actor, view)
 
 
 @acting(Permission.PATIENTS_DELETE)
-def show_deleted(actor: Actor) -> None:
+def show_deleted(actor: Actor, view: PatientListView) -> None:
     """List recently deleted patients."""
     st.button(
         "Back to the patients",
@@ -160,10 +162,10 @@ def show_deleted(actor: Actor) -> None:
         type="tertiary",
         key="patients_back",
         on_click=show_view,
-        args=(PatientListView(),),
+        args=(replace(view, deleted=False),),
     )
     st.subheader("Recently deleted", anchor=False)
-    show_deletion_notice()
+    show_restored()
     with site_session(actor) as site:
         deleted = patient_records.recently_deleted(site=site, actor=actor)
     show_recently_deleted(deleted)

@@ -78,9 +78,7 @@ def restore(actor: Actor, patient_id: uuid.UUID, name: str) -> None:
 
 def show_deletion_notice() -> None:
     """Show who was deleted a moment ago, with the way back, or who was just restored."""
-    restored = st.session_state.pop(_RESTORED, None)
-    if restored:
-        st.success(f"{plain(restored)} is restored.", icon=":material/check_circle:")
+    show_restored()
     last: Deleted | None = st.session_state.get(_DELETED)
     if last is None or time.monotonic() - last.at > UNDO_SHOWN:
         return
@@ -97,6 +95,13 @@ def show_deletion_notice() -> None:
             args=(last.patient_id, last.name),
         )
         st.button("Dismiss", key="patients_undo_dismiss", type="tertiary", on_click=_dismiss)
+
+
+def show_restored() -> None:
+    """Say once who was just restored."""
+    restored = st.session_state.pop(_RESTORED, None)
+    if restored:
+        st.success(f"{plain(restored)} is restored.", icon=":material/check_circle:")
 
 
 def show_recently_deleted(deleted: Sequence[Patient]) -> None:

@@ -38,7 +38,7 @@ class PatientListView:
     number
         Which page that was when it was reached; None if the address does not tell.
     deleted
-        Whether the recently deleted patients are shown instead.
+        Whether the recently deleted patients are shown instead; the rest is what to come back to.
     """
 
     filter: PatientFilter = field(default_factory=PatientFilter)
@@ -70,8 +70,6 @@ class PatientListView:
 
     def address(self) -> dict[str, str]:
         """Return the query of the address that shows this view; what is usual is left out."""
-        if self.deleted:
-            return {DELETED: YES}
         said = filter_address(self.filter)
         if self.sort != PatientSort.NAME or self.descending:
             said[SORT] = f"{'-' if self.descending else ''}{self.sort.value}"
@@ -79,6 +77,8 @@ class PatientListView:
             said[CURSOR] = self.cursor
             if self.number is not None:
                 said[NUMBER] = str(self.number)
+        if self.deleted:
+            said[DELETED] = YES
         return said
 
 

@@ -93,7 +93,7 @@ def _what(change: PatientChange) -> str:
         before, after = change.changes[field]
         # A cost that a second import brought is a change too.
         parts.append(
-            f"{plain(field_label(field))}: {plain(field_value(field, before))} → "
+            f"{plain(field_label(field))}: {plain(field_value(field, before))}\N{NO-BREAK SPACE}→ "
             f"**{plain(field_value(field, after))}**"
         )
     if not parts:
