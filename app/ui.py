@@ -51,7 +51,7 @@ def show_sign_in() -> None:
     st.navigation([home, *(page(entry.name) for entry in PAGES)], position="hidden")
     st.set_page_config(page_title="Sign in · Fedcost")
     with st.container(horizontal_alignment="center"), st.container(width=SIGN_IN_WIDTH, key="sign_in"):
-        st.image(ASSETS / "logo.svg", width=170)
+        st.image(ASSETS / "logo.svg", width=170, alt="Fedcost")
         st.markdown(
             "Hospitals predict a patient's insurance cost together, without showing each other a patient."
         )
