@@ -18,7 +18,8 @@ SIGN_IN_WIDTH = 440  # pixels
 # Streamlit's wide layout leaves five rem at either side, which three charts beside each other cannot spare; and it
 # writes white on primary buttons, which the dark variant's light primary colour cannot carry. Its running man with a
 # Stop button would blink at every tick of a live Run, and Stop would stop the page and not the Run. The sign-in form
-# is streamlit-authenticator's, whose button has no emphasis. Its links to pages look like text.
+# is streamlit-authenticator's, whose button has no emphasis. Its links to pages look like text, and its tables
+# leave the columns of a telephone little room.
 STYLE = """<style>
 [data-testid=stMainBlockContainer]{{padding-left:clamp(1rem,3vw,3rem);padding-right:clamp(1rem,3vw,3rem);
   max-width:1480px}}
@@ -29,6 +30,7 @@ STYLE = """<style>
 [data-testid=stMain] [data-testid=stPageLink-NavLink]{{padding:0;background:none}}
 [data-testid=stMain] [data-testid=stPageLink-NavLink] *{{color:{link}}}
 [data-testid=stMain] [data-testid=stPageLink-NavLink]:hover p{{text-decoration:underline}}
+@media (max-width:640px){{[data-testid=stTable] :is(th,td){{padding-left:.2rem!important;padding-right:.2rem!important}}}}
 [data-testid=stStatusWidget]:not(:has([data-testid=stConnectionStatus])){{display:none}}
 </style>"""
 

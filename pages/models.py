@@ -35,7 +35,7 @@ def show_version(actor: Actor, name: str) -> None:
     with central_session() as central:
         card = model_card(central=central, actor=actor, version=name)
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.subheader(f"Version {plain(card.version)}", anchor=False, width="content")
+        st.header(f"Version {plain(card.version)}", anchor=False, width="content")
         st.badge(
             VERSION_STATUS_NAMES[card.status],
             icon=":material/verified:" if card.status == VersionStatus.CHAMPION else None,
@@ -100,7 +100,7 @@ def show_page(actor: Actor) -> None:
         return
     chosen = st.query_params.get("version") or status.version or listed.items[0].version
     show_version(chosen)
-    st.subheader("All versions", anchor=False)
+    st.header("All versions", anchor=False)
     st.caption("Select a version to see it above.")
     show_versions(listed.items, key=f"models_table_{chosen}", choose=choose_version)
     show_pager("models", next_cursor=listed.next_cursor, page_size=VERSIONS_PER_PAGE)

@@ -62,12 +62,12 @@ def show_patient(actor: Actor, patient: Patient) -> None:
         outcomes = prediction_history.predictions_of(site=site, actor=actor, patient_id=patient.id)
     record, history = st.columns(2, gap="large")
     with record:
-        st.subheader("Record", anchor=False)
+        st.header("Record", anchor=False)
         show_record(patient)
     with history:
-        st.subheader("Changes", anchor=False)
+        st.header("Changes", anchor=False)
         show_changes(changes)
-    st.subheader("Predictions", anchor=False)
+    st.header("Predictions", anchor=False)
     if outcomes:
         show_patient_predictions(outcomes)
     else:

@@ -40,7 +40,7 @@ from app.services.tabular import FILE_TYPES, read_table
 def show_result(actor: Actor, done: ImportDone) -> None:
     """Say what the import did, and where to go from here."""
     with st.container(border=True):
-        st.markdown(f"### :material/check_circle: {plain(done.file_name)} is imported", anchors=False)
+        st.header(f":material/check_circle: {plain(done.file_name)} is imported", anchor=False)
         st.markdown(plain(result_sentence(done.result)))
         with st.container(horizontal=True):
             st.page_link(page("patients"), label="Open the patients", icon=":material/groups:")
@@ -52,7 +52,7 @@ def show_result(actor: Actor, done: ImportDone) -> None:
 @acting(Permission.PATIENTS_IMPORT)
 def show_choice_of_file(actor: Actor) -> None:
     """Take a file and read it; one that cannot be read says why and leaves room for another."""
-    st.subheader("1. Choose a file", anchor=False)
+    st.header("1. Choose a file", anchor=False)
     show_import_guide()
     uploaded = st.file_uploader("Excel or CSV file of patients", type=list(FILE_TYPES), key=upload_key())
     if uploaded is None:
@@ -78,14 +78,14 @@ def show_file(actor: Actor, file: FileInWork) -> None:
         )
     for note in file.table.notes:
         st.info(plain(note), icon=":material/info:")
-    st.subheader("2. Which column is which", anchor=False)
+    st.header("2. Which column is which", anchor=False)
     file.choose(choose_columns(file))
     wrong = mapping_problems(file.table.header, file.columns)
     if wrong:
         lines = "\n".join(f"- {plain(problem.message)}" for problem in wrong)
         st.warning(f"The columns are not complete yet:\n\n{lines}", icon=":material/warning:")
         return
-    st.subheader("3. Check", anchor=False)
+    st.header("3. Check", anchor=False)
     if file.check is None:
         check_rows(file)
     if file.check is None:
@@ -102,7 +102,7 @@ def show_file(actor: Actor, file: FileInWork) -> None:
         compare(file)
     if file.comparison is not None:
         show_comparison(file.check, file.comparison)
-        st.subheader("4. Import", anchor=False)
+        st.header("4. Import", anchor=False)
         show_import(file, file.comparison)
 
 

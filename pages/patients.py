@@ -164,7 +164,7 @@ def show_deleted(actor: Actor, view: PatientListView) -> None:
         on_click=show_view,
         args=(replace(view, deleted=False),),
     )
-    st.subheader("Recently deleted", anchor=False)
+    st.header("Recently deleted", anchor=False)
     show_restored()
     with site_session(actor) as site:
         deleted = patient_records.recently_deleted(site=site, actor=actor)

@@ -92,7 +92,7 @@ def show_reasons(actor: Actor, prediction: CostPrediction, explanation: Explanat
     """Show what makes the cost, what would change it, and where it lies among the hospital's patients."""
     why, beside = st.columns(2, gap="medium")
     with why:
-        st.subheader("What makes this cost", anchor=False)
+        st.header("What makes this cost", anchor=False)
         st.caption(
             "From the average that the model predicts for a generated population, each value of this patient moves "
             "the cost up or, hatched, down. Together the steps lead to this patient's cost."

@@ -79,7 +79,7 @@ def choose_run(actor: Actor, run_id: int | None) -> None:
 def show_chosen(run_id: int, *, newest_id: int, can_cancel: bool) -> None:
     """Show which Run is drawn below, with the way back to the newest one and the cancel button."""
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.subheader(f"Run {run_id}", anchor=False, width="content")
+        st.header(f"Run {run_id}", anchor=False, width="content")
         st.space("stretch")
         if run_id != newest_id:
             st.button("Show the newest run", key="training_newest", on_click=choose_run, args=(None,))
@@ -95,7 +95,7 @@ def show_others(runs: Page[TrainingRun], run_id: int, *, newest_id: int, active:
     others = [run for run in runs.items if not (active and run.id == run_id)]
     if not others:
         return
-    st.subheader("Earlier runs" if active else "All runs", anchor=False)
+    st.header("Earlier runs" if active else "All runs", anchor=False)
     st.caption("Select a run to see its charts above.")
     show_runs(others, key=f"training_runs_{newest_id}_{run_id}", choose=choose_run)
     show_pager("training_runs", next_cursor=runs.next_cursor, page_size=RUNS_PER_PAGE)

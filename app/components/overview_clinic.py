@@ -53,7 +53,7 @@ def show_clinic(actor: Actor) -> None:
     )
     predictions, changes = st.columns(2, gap="medium")
     with predictions:
-        st.subheader("Latest predictions", anchor=False)
+        st.header("Latest predictions", anchor=False)
         if overview.recent_predictions:
             _show_predictions(overview.recent_predictions)
         else:
@@ -66,7 +66,7 @@ def show_clinic(actor: Actor) -> None:
                 links=[NextStep("predict", "Predict a cost")] if status.has_model else [],
             )
     with changes:
-        st.subheader("Latest changes", anchor=False)
+        st.header("Latest changes", anchor=False)
         if overview.recent_changes:
             _show_changes(overview.recent_changes)
         else:

@@ -73,7 +73,7 @@ def show_consortium(actor: Actor) -> None:
     if run is not None and evaluated_rounds(run):
         _show_rounds(run)
     if overview.metrics:
-        st.subheader("The model in use at each hospital", anchor=False)
+        st.header("The model in use at each hospital", anchor=False)
         st.caption("On held-out patients of that hospital, which the model was never trained on.")
         show_hospitals(overview.metrics, {site.code: site.name for site in overview.federation.sites})
     if people:
@@ -173,7 +173,7 @@ def _attempt(action: str) -> str:
 
 def _show_rounds(progress: RunProgress) -> None:
     rounds = evaluated_rounds(progress)
-    st.subheader(f"Rounds of run {progress.run.id}", anchor=False)
+    st.header(f"Rounds of run {progress.run.id}", anchor=False)
     st.caption(f"From round 1 to {rounds[-1].round_number}, on held-out patients of all hospitals.")
     last = {"loss": number(rounds[-1].loss), "mae": usd(rounds[-1].mae), "r2": number(rounds[-1].r2)}
     for metric, column in zip(charts.METRICS, st.columns(len(charts.METRICS)), strict=True):
@@ -193,7 +193,7 @@ def _show_rounds(progress: RunProgress) -> None:
 
 
 def _show_people(groups: list[StaffGroup]) -> None:
-    st.subheader("People who can sign in", anchor=False)
+    st.header("People who can sign in", anchor=False)
     rows = [
         {
             "Institution": plain(group.institution or "Whole consortium"),
@@ -211,7 +211,7 @@ def _show_people(groups: list[StaffGroup]) -> None:
 
 
 def _show_refusals(kinds: list[Refusals]) -> None:
-    st.subheader("Refused attempts in the last 7 days", anchor=False)
+    st.header("Refused attempts in the last 7 days", anchor=False)
     rows = [
         {
             "What": plain(_attempt(kind.action)),

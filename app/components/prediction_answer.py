@@ -44,7 +44,7 @@ def show_origin(prediction: CostPrediction) -> None:
 
 def show_what_ifs(explanation: Explanation) -> None:
     """Show the same patient with something changed: what the model predicts then, and the difference."""
-    st.subheader("What would change it", anchor=False)
+    st.header("What would change it", anchor=False)
     if not explanation.what_ifs:
         st.markdown("Neither smoking nor a body mass index above 25 adds to the cost of this patient.")
         return

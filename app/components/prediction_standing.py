@@ -18,7 +18,7 @@ FRESH_FOR = 60  # seconds
 
 def show_standing(actor: Actor, prediction: CostPrediction) -> None:
     """Show the histogram of known costs with the prediction in it, or that too few costs are known."""
-    st.subheader("Among your hospital's patients", anchor=False)
+    st.header("Among your hospital's patients", anchor=False)
     assert actor.institution_code is not None
     distribution = _cost_distribution(actor.institution_code, actor)
     if distribution.count < FEWEST_PATIENTS:

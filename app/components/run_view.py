@@ -209,7 +209,7 @@ def _show_participation(progress: RunProgress) -> None:
     lines = shares(progress.participation)
     if not lines:
         return
-    st.subheader("Who took part", anchor=False)
+    st.header("Who took part", anchor=False)
     rows = [
         {
             "Hospital": plain(line.name),
