@@ -30,7 +30,9 @@ STYLE = """<style>
 [data-testid=stMain] [data-testid=stPageLink-NavLink]{{padding:0;background:none}}
 [data-testid=stMain] [data-testid=stPageLink-NavLink] *{{color:{link}}}
 [data-testid=stMain] [data-testid=stPageLink-NavLink]:hover p{{text-decoration:underline}}
-@media (max-width:640px){{[data-testid=stTable] :is(th,td){{padding-left:.2rem!important;padding-right:.2rem!important}}}}
+@media (max-width:640px){{
+  [data-testid=stTable] :is(th,td){{padding-left:.2rem!important;padding-right:.2rem!important}}
+}}
 [data-testid=stStatusWidget]:not(:has([data-testid=stConnectionStatus])){{display:none}}
 </style>"""
 

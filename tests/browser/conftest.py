@@ -11,6 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,7 +47,14 @@ class Product:
 @pytest.fixture(scope="session")
 def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
     """Start everything for real, on a spare port and in a folder of its own; stop and erase it afterwards."""
-    data_dir = tmp_path_factory.mktemp("browser") / "data"
+    with started_product(tmp_path_factory.mktemp("browser")) as running:
+        yield running
+
+
+@contextmanager
+def started_product(folder: Path) -> Iterator[Product]:
+    """Start the product with its data in `folder`; stop it and erase them afterwards."""
+    data_dir = folder / "data"
     port = free_port()
     environment = {**os.environ, "PORT": str(port), "HOST": "127.0.0.1", "DATA_DIR": str(data_dir)}
     command = [sys.executable, "-m", "app.launch"]
@@ -72,6 +80,13 @@ def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """A headless Chromium, wherever this machine has one."""
+    with started_browser() as launched:
+        yield launched
+
+
+@contextmanager
+def started_browser() -> Iterator[Browser]:
+    """Start a headless Chromium; where there is none, the test that wants it is skipped, on CI it fails."""
     with sync_playwright() as playwright:
         found = _chromium(playwright)
         if found is None:

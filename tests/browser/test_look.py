@@ -22,8 +22,6 @@ STREAMLITS_OWN = {
     # A menu with sections is a <ul> of <div>s with a heading and <li>s; there is no parameter for its markup.
     "list": "[data-testid=stSidebarNavItems]",
     "listitem": "[data-testid=stSidebarNavItems]",
-    # On a telephone a wide st.table scrolls inside a <div> without a tabindex; browsers let the keyboard in anyway.
-    "scrollable-region-focusable": "[data-testid=stTable]",
 }
 _SIDEWAYS = """() => [document.documentElement, document.querySelector('[data-testid=stMain]')]
   .some(part => part && part.scrollWidth > part.clientWidth + 1)"""
