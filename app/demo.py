@@ -181,7 +181,8 @@ def _fill_sites(urls: DatabaseUrls, file: DemoFile | None) -> None:
 
 def _generated(code: str, seed: int) -> list[dict[str, Any]]:
     people = cohort.generate(PATIENTS_PER_HOSPITAL, seed=seed, region=code)
-    unknown = np.random.default_rng(seed).random(len(people)) < UNKNOWN_COST_SHARE
+    # A stream of its own: by the cohort's, whose first draws are the ages, only the youngest would be unknown.
+    unknown = np.random.default_rng([seed, 1]).random(len(people)) < UNKNOWN_COST_SHARE
     names = invent_names(people.sex.tolist(), seed=seed)
     return [
         {
