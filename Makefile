@@ -36,6 +36,10 @@ lint: $(READY) ## style, format and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
+.PHONY: pictures
+pictures: $(READY) ## take the pictures of the user guide anew, from the running app
+	@exec $(BIN)/python -m tests.browser.pictures
+
 bench-rounds: $(READY) ## seconds a Round, ours and unmodified Flower
 	@exec $(BIN)/python -m bench.rounds
 
