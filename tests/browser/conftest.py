@@ -36,6 +36,17 @@ CHROMIUM_ARGUMENTS = [
 ]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the main job before all other browser tests: it begins with a consortium that has no model yet."""
+    here = Path(__file__).parent
+    places = [place for place, item in enumerate(items) if item.path.parent == here]
+    ordered = sorted(
+        (items[place] for place in places), key=lambda item: item.path.name != "test_main_job.py"
+    )
+    for place, item in zip(places, ordered, strict=True):
+        items[place] = item
+
+
 @dataclass(frozen=True)
 class Product:
     """A running product: where it answers, and where its logs are."""

@@ -13,7 +13,8 @@ from fl.features import FEATURES
 from tests.browser.conftest import Product
 
 ADMIN, SCIENTIST = "admin@demo.local", "scientist@demo.local"
-DOCTOR, NURSE = "doctor@northeast.demo.local", "nurse@northeast.demo.local"
+# Of a hospital that no other browser test works at.
+DOCTOR, NURSE = "doctor@northwest.demo.local", "nurse@northwest.demo.local"
 FEDERATION_LIMIT = 120.0  # seconds
 RUN_LIMIT = 120.0
 PREDICTED, COSTS_ENTERED = 12, 8  # patients
