@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from api.schemas import Answer
+from app.services.metrics import finite
+
+Measured = Annotated[float | None, BeforeValidator(finite)]
 
 
 class ModelStatusAnswer(Answer):
@@ -23,18 +26,6 @@ class ModelStatusAnswer(Answer):
     r2: float | None
     rmse: float | None
     mae: float | None
-
-
-class ModelMetricsAnswer(Answer):
-    """How good the model in use is on every hospital's held-out patients; RMSE and MAE in USD."""
-
-    version: str
-    r2: float | None
-    mse: float | None
-    rmse: float | None
-    mae: float | None
-    num_examples: int
-    metrics: dict[str, Any]
 
 
 class InstitutionPartAnswer(Answer):
@@ -75,6 +66,20 @@ class SmokerIntervalAnswer(Answer):
     all_patients: bool = Field(description="made of all patients, because the group has too few of its own")
 
 
+class ModelMetricsAnswer(Answer):
+    """How good the model in use is on every hospital's held-out patients; RMSE and MAE in USD."""
+
+    version: str
+    r2: float | None
+    mse: float | None
+    rmse: float | None
+    mae: float | None
+    num_examples: int
+    metrics: dict[str, Any] = Field(description="as training stored them with the version")
+    groups: list[GroupQualityAnswer] = Field(description="empty of a version of before there were any")
+    intervals: list[SmokerIntervalAnswer] = Field(description="empty of a version without any")
+
+
 class ModelCardAnswer(Answer):
     """What anybody may know of a model version; MAE and RMSE in USD a year."""
 
@@ -93,3 +98,19 @@ class ModelCardAnswer(Answer):
     institutions: list[InstitutionPartAnswer]
     groups: list[GroupQualityAnswer]
     intervals: list[SmokerIntervalAnswer]
+
+
+class VersionAnswer(Answer):
+    """One model version; MSE in USD squared, RMSE and MAE in USD, on every hospital's held-out patients."""
+
+    version: str
+    status: str
+    run_id: int
+    training_round: int
+    trained_at: datetime
+    num_examples: int
+    weights_sha256: str
+    r2: Measured
+    mse: Measured
+    rmse: Measured
+    mae: Measured

@@ -26,8 +26,13 @@ from app.settings import get_settings
 from db.central import VersionStatus
 
 CARD_WIDTH = 820  # pixels
-# On paper there is no menu, and the page is as long as what it says.
-PRINTED = """<style>@media print {
+# Tables of groups stand below each other, so their columns do too; a telephone has no room to spare. On paper there is
+# no menu, and the page is as long as what it says.
+STYLE = """<style>
+@media (min-width:641px) { [class*=st-key-figures_groups] table{table-layout:fixed} }
+@media (max-width:640px) { [class*=st-key-figures] :is(th,td){padding-inline:.2rem!important} }
+.st-key-figures_intervals td{white-space:nowrap}
+@media print {
 [data-testid=stSidebar],[data-testid=stHeader],.st-key-model_card_links{display:none!important}
 .stApp,[data-testid=stAppViewContainer],[data-testid=stMain]{position:static!important;overflow:visible!important;
   height:auto!important}
@@ -46,13 +51,13 @@ def show_version(card: ModelCard) -> None:
     )
     if card.status != VersionStatus.CHAMPION:
         st.info("This version is not in use; another one makes the predictions.", icon=":material/info:")
-    st.subheader("How good it is", anchor="how-good-it-is")
+    st.header("How good it is", anchor="how-good-it-is")
     show_figures(r2=card.r2, mae=card.mae, rmse=card.rmse, num_examples=card.num_examples)
-    st.subheader("Who trained it, and how good it is there", anchor="hospitals")
+    st.header("Who trained it, and how good it is there", anchor="hospitals")
     show_institutions(card)
-    st.subheader("How good it is for whom", anchor="groups")
+    st.header("How good it is for whom", anchor="groups")
     show_groups(card.groups)
-    st.subheader("How sure a prediction is", anchor="intervals")
+    st.header("How sure a prediction is", anchor="intervals")
     show_intervals(card.intervals)
 
 
@@ -73,7 +78,7 @@ def show_origin(card: ModelCard) -> None:
 @acting(Permission.MODEL_CARD)
 def show_page(actor: Actor) -> None:
     """Lay out the card of the version in the address, or of the one in use."""
-    st.html(PRINTED)
+    st.html(STYLE)
     st.title("Model card", anchor=False)
     with st.container(width=CARD_WIDTH):
         if get_settings().demo_mode:
@@ -84,13 +89,13 @@ def show_page(actor: Actor) -> None:
                 card = model_card(central=central, actor=actor, version=st.query_params.get("version"))
             except NoModelYet as none_yet:
                 card = none_yet
-        st.subheader("What it is", anchor="what-it-is")
+        st.header("What it is", anchor="what-it-is")
         show_what_it_is()
         if isinstance(card, NoModelYet):
             show_empty("No model exists yet", plain(str(card)), icon="model_training")
         else:
             show_version(card)
-        st.subheader("What it must not be used for", anchor="must-not")
+        st.header("What it must not be used for", anchor="must-not")
         show_must_not()
         if not isinstance(card, NoModelYet):
             show_origin(card)

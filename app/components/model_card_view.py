@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from app.components.formats import NOT_KNOWN, count, number, plain, usd
+from app.components.formats import count, number, plain, signed_usd, usd
 from app.services.model_card import ModelCard
 from app.services.model_quality import GroupQuality, SmokerInterval
 from fl.features import FEATURES
@@ -109,19 +109,26 @@ def show_intervals(intervals: Sequence[SmokerInterval]) -> None:
     rows = [
         {
             "Patients": plain(interval.label),
-            "From (USD a year)": _offset(interval.low),
-            "To (USD a year)": _offset(interval.high),
-            "Width (USD a year)": plain(usd(interval.width)),
-            "Held-out patients it follows from": count(interval.num_examples),
+            "From (USD)": plain(signed_usd(interval.low)),
+            "To (USD)": plain(signed_usd(interval.high)),
+            "Width (USD)": plain(usd(interval.width)),
+            "Follows from held-out patients": count(interval.num_examples),
         }
         for interval in intervals
     ]
     _table("intervals", rows, "90 % intervals around the predicted cost")
+    skewed = all(
+        interval.low is not None and interval.high is not None and interval.high > -interval.low
+        for interval in intervals
+    )
     st.caption(
-        "To be added to the predicted cost; no cost is below zero. The upper end is further away than the lower one "
-        "because some patients cost far more than anybody would expect, and none far less."
-        if any(interval.low is not None for interval in intervals)
-        else "Too few patients were held out to say."
+        "USD a year, to be added to the predicted cost; no cost is below zero."
+        + (
+            " The upper end is further away because some patients cost far more than anybody would expect, "
+            "and none far less."
+            if skewed
+            else ""
+        )
     )
     for interval in intervals:
         if interval.all_patients:
@@ -133,12 +140,6 @@ def show_intervals(intervals: Sequence[SmokerInterval]) -> None:
 
 def _errors(mae: float | None, rmse: float | None, r2: float | None) -> dict[str, str]:
     return {"MAE (USD)": plain(usd(mae)), "RMSE (USD)": plain(usd(rmse)), "R²": number(r2)}
-
-
-def _offset(amount: float | None) -> str:
-    if amount is None:
-        return NOT_KNOWN
-    return plain(f"{'−' if amount < 0 else '+'}{usd(abs(amount))}")
 
 
 def _first_lower(text: str) -> str:

@@ -92,7 +92,7 @@ def test_everybody_reads_by_whom_it_was_trained_and_how_good_it_is_for_whom(
     assert bmi.loc["35 kg/m² and over"].to_list() == ["60", "$2,800", "$4,900", "0.810"]
     assert {"Smoker", "Sex", "Age", "Region"} <= {str(frame.index.name) for frame in _tables(app)}
 
-    intervals = _table(app, "Width (USD a year)")
+    intervals = _table(app, "Width (USD)")
     assert intervals.loc["Smoker: no"].to_list() == ["−$3,000", "+$4,500", "$7,500", "180"]
     assert "Smoker: yes: too few of these patients could be told of" in said
     assert "age outside 18–64 years" in said and "What it must not be used for" in said
@@ -163,5 +163,5 @@ def test_models_shows_groups_and_intervals_of_any_version(
     assert not app.exception
     hospitals = _table(app, "Rows trained on")
     assert hospitals.loc["Northeast Hospital", "R² of v0"] == "0.700"
-    assert _table(app, "Width (USD a year)").loc["Smoker: yes", "Width (USD a year)"] == "$12,500"
+    assert _table(app, "Width (USD)").loc["Smoker: yes", "Width (USD)"] == "$12,500"
     assert _table(app, "Smoker").loc["Yes", "MAE (USD)"] == "$2,800"
