@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
 
-from api.dependencies import GuardedRoute, May
-from api.schemas import errors
-from api.schemas_models import ModelCardAnswer, ModelMetricsAnswer, ModelStatusAnswer
+from api.dependencies import Cursor, GuardedRoute, Limit, May
+from api.schemas import Items, errors
+from api.schemas_models import ModelCardAnswer, ModelMetricsAnswer, ModelStatusAnswer, VersionAnswer
 from app.actor import Actor
 from app.databases import central_session
 from app.permissions import Permission
@@ -17,6 +17,7 @@ from app.services import model_card, models
 router = APIRouter(prefix="/model", tags=["model"], route_class=GuardedRoute)
 VERSION_NAME = r"^[!-~]+$"
 Reader = Annotated[Actor, Depends(May(Permission.MODEL_CARD))]
+Comparer = Annotated[Actor, Depends(May(Permission.MODELS_READ))]
 
 
 @router.get("/status", response_model=ModelStatusAnswer, responses=errors(503))
@@ -48,3 +49,10 @@ def card(
     """Describe a model version: who trained it, how good it is for whom, and how wide its intervals are."""
     with central_session() as central:
         return model_card.model_card(central=central, actor=actor, version=version)
+
+
+@router.get("/versions", response_model=Items[VersionAnswer], responses=errors(422, 503))
+def versions(actor: Comparer, cursor: Cursor = None, limit: Limit = 20) -> Any:
+    """List every model version, the newest first, in use or not."""
+    with central_session() as central:
+        return models.list_versions(central=central, actor=actor, cursor=cursor, limit=limit)

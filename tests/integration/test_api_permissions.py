@@ -40,6 +40,7 @@ WHO_MAY: dict[tuple[str, str], tuple[set[str] | None, dict[str, Any] | None]] = 
     ("get", "/model/status"): (EVERYBODY, None),
     ("get", "/model/metrics"): (EVERYBODY, None),
     ("get", "/model/card"): (EVERYBODY, None),
+    ("get", "/model/versions"): ({ADMIN, SCIENTIST}, None),
     ("post", "/training/runs"): ({ADMIN}, {"num_rounds": 2}),
     ("get", "/training/runs/{run_id}"): ({ADMIN, SCIENTIST}, None),
     ("post", "/training/runs/{run_id}/cancel"): ({ADMIN}, None),

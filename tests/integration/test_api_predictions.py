@@ -186,5 +186,11 @@ def test_the_model_card_tells_of_institutions_groups_and_intervals(
     assert (group["label"], group["num_examples"], group["rmse"]) == (GROUP.label, 70, None)
     assert [(part["smoker"], part["low"]) for part in card["intervals"]] == [("no", -3000), ("yes", -9000)]
     assert api.get("/model/card?version=v2", headers=doctor).status_code == 404
-    compared = api.get("/model/card?version=v2", headers=token_of("scientist"))
+    scientist = token_of("scientist")
+    compared = api.get("/model/card?version=v2", headers=scientist)
     assert (compared.status_code, compared.json()["intervals"]) == (200, [])
+    listed = api.get("/model/versions", headers=scientist).json()["items"]
+    assert [(item["version"], item["status"], item["r2"]) for item in listed] == [
+        ("v2", "candidate", 0.8),
+        ("v1", "champion", 0.8),
+    ]
