@@ -7,8 +7,10 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
+from app.components.browser import is_telephone
 from app.components.formats import COST_NOT_KNOWN, count, feature_heading, feature_value, plain
 from app.components.import_state import FileInWork, column_key
+from app.components.tables import ROW_HEIGHT
 from app.services.import_mapping import FIELDS, ImportField, unclear_columns
 from app.services.imports import ImportCheck, ImportComparison, ImportResult, PatientRow, RowProblem
 from app.services.tabular import write_csv, write_excel
@@ -19,8 +21,9 @@ PREVIEWED = 10  # rows
 SAMPLES = 3
 LONGEST_SAMPLE = 24
 ROWS_NAMED = 10
+LINE_HEIGHT = 22  # pixels; on a narrow screen a problem takes three lines
 _COLUMNS_ABREAST = 3
-_NO_COLUMN = "not in the file"
+_NO_COLUMN = ""  # the choice of none
 _TEMPLATE = tuple(field.name for field in FIELDS if field.name != "full_name")
 
 
@@ -144,6 +147,7 @@ def show_row_problems(check: ImportCheck, *, rows: int) -> None:
     st.dataframe(
         pd.DataFrame(_problem_rows(shown), columns=["Row", "Column", "Problem"]),
         hide_index=True,
+        row_height=3 * LINE_HEIGHT if is_telephone() else ROW_HEIGHT,
         key="import_problems",
         column_config={
             "Row": st.column_config.NumberColumn(width="small", format="%d"),
@@ -222,14 +226,14 @@ def _patients(number: int) -> str:
 def _choose_column(field: ImportField, header: list[str], present: str | None) -> str | None:
     key = column_key(field.name)
     if key not in st.session_state:
-        st.session_state[key] = present
-    chosen: str | None = st.selectbox(
+        st.session_state[key] = present or _NO_COLUMN
+    chosen = st.selectbox(
         _named(field),
-        [None, *header],
-        format_func=lambda heading: _NO_COLUMN if heading is None else heading,
+        [_NO_COLUMN, *header],
+        format_func=lambda heading: heading or "– not in the file –",
         key=key,
     )
-    return chosen
+    return chosen or None
 
 
 def _named(field: ImportField) -> str:

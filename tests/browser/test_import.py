@@ -48,8 +48,9 @@ def test_a_file_with_errors_is_refused_and_corrected_it_is_imported(
     bad[3][2], bad[5][4], bad[5][6], bad[9][8] = 140, "heavy", "sometimes", "€ 1.000"
     with browsing(browser, product, width=width, scheme=scheme) as page:
         sign_in(page, DOCTOR)
-        page.goto("/patient_import")
-        expect(page.get_by_role("heading", name="Import", exact=True)).to_be_visible(timeout=20_000)
+        if width == NARROW:
+            page.get_by_role("button", name="Expand sidebar").click()
+        go_to(page, "Import")
         page.get_by_text("What the file must look like").click()
         expect(page.get_by_role("button", name="Empty Excel file")).to_be_visible()
         picture(page, f"import_file_{width}_{scheme}")

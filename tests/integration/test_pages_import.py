@@ -31,7 +31,7 @@ def test_a_doctor_imports_a_file_and_the_same_again_adds_nobody(consortium: Any)
     assert _columns(app) == {
         "Last name": "Surname",
         "First name": "Given name",
-        "Whole name in one column": None,
+        "Whole name in one column": "",
         "Age (years)": "Age (years)",
         "Sex": "Gender",
         "BMI (kg/m²)": "BMI [kg/m2]",
