@@ -49,6 +49,10 @@ bench-accuracy: $(READY) ## R2 of the federation beside central training and lea
 bench-import: $(READY) ## seconds to import 100,000 patients, as CSV, the same again, and as Excel
 	@exec $(BIN)/python -m bench.imports
 
+.PHONY: bench-predict
+bench-predict: $(READY) ## milliseconds of a prediction in the service and over HTTP, and of keras.predict
+	@exec $(BIN)/python -m bench.predict
+
 lock: $(READY) ## write constraints.txt from requirements.txt and requirements-dev.txt
 	@sed '/^-[cr] /d' requirements.txt requirements-dev.txt \
 	  | $(BIN)/uv pip compile - --python $(BIN)/python --universal --python-version 3.11 \
