@@ -7,7 +7,7 @@ from dataclasses import replace
 import streamlit as st
 
 from app.actor import Actor
-from app.components.empty import show_empty
+from app.components.empty import NextStep, show_empty
 from app.components.formats import count, plain
 from app.components.guard import acting
 from app.components.navigation import page
@@ -148,7 +148,7 @@ def show_nobody(actor: Actor, view: PatientListView) -> None:
         if may_import
         else "Add the first one, or let a doctor import a file.",
         icon="groups",
-        links={"patient_import": "Import a file"} if may_import else None,
+        links=[NextStep("patient_import", "Import a file")] if may_import else (),
     )
     show_way_to_deleted(actor, view)
 

@@ -91,6 +91,8 @@ def new_draft() -> Draft:
 def draft_of(patient: Patient) -> Draft:
     """Return the draft of a patient's record: what was typed before, otherwise the record as it is now."""
     kept = _drafts().get(str(patient.id))
+    if kept is not None:
+        _take_in(kept)
     if kept is not None and (kept.changed or kept.row_version == patient.row_version):
         return kept
     original = {field: getattr(patient, field) for field in FIELDS}
@@ -144,6 +146,14 @@ def show_unsaved(*, but: str | None = None) -> None:
 def warn_before_leaving() -> None:
     """Let the browser ask before the tab is closed or reloaded, if anything would be lost."""
     _LEAVE_WARNING(key="leave_warning", data={"unsaved": bool(unsaved())}, height=1)
+
+
+def _take_in(draft: Draft) -> None:
+    """Take in what the browser sent with this very run, before the fields are drawn."""
+    for name in FIELDS:
+        key = f"{draft.prefix}_{name}"
+        if key in st.session_state:
+            draft.values[name] = st.session_state[key]
 
 
 def _what_is_unsaved(draft: Draft) -> str:

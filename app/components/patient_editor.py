@@ -52,15 +52,14 @@ def show_form(actor: Actor, draft: Draft) -> None:
             type="primary",
             icon=":material/save:",
             key="patient_save",
+            on_click=_show_all_problems,
+            args=(draft,),
         )
         leave = st.button("Discard changes" if draft.changed else "Cancel", key="patient_cancel")
     warn_before_leaving()
     if leave:
         discard(draft.target)
         _leave(draft.patient_id)
-    if save and problems and not draft.all_shown:
-        draft.all_shown = True
-        st.rerun(scope="fragment")  # the fields above were drawn without their problems
     with beneath:
         if problems:
             if draft.all_shown:
@@ -160,6 +159,10 @@ def _show_duplicates(alike: Sequence[Patient]) -> bool:
             )
         st.caption("What you typed stays here while you look.")
         return st.button("Add anyway", key="patient_add_anyway")
+
+
+def _show_all_problems(draft: Draft) -> None:
+    draft.all_shown = True
 
 
 def _leave(patient_id: uuid.UUID | None, notice: str | None = None) -> None:

@@ -1,8 +1,7 @@
-"""Lists of Runs, patients, predictions and model versions as tables; a callback is told which row was chosen."""
+"""Lists of Runs, predictions and model versions as tables; a callback is told which row was chosen."""
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -11,7 +10,6 @@ import streamlit as st
 
 from app.components.browser import browser_zone, is_telephone
 from app.components.formats import (
-    COST_NOT_KNOWN,
     RUN_STATUS_NAMES,
     VERSION_STATUS_NAMES,
     count,
@@ -23,13 +21,12 @@ from app.components.formats import (
     when,
 )
 from db.central import ModelVersion, TrainingRun
-from db.site import Patient, Prediction
+from db.site import Prediction
 from fl.features import FEATURES
 
 ROW_HEIGHT = 36  # pixels
 # Written as text, but read as figures: their digits stand below each other.
 FIGURES = {
-    "Known cost (USD a year)",
     "Predicted (USD a year)",
     "R²",
     "MAE (USD a year)",
@@ -59,21 +56,6 @@ def show_runs(runs: Sequence[TrainingRun], *, key: str, choose: Callable[[int], 
         for run in runs
     ]
     _choosable([run.id for run in runs], rows, key=key, choose=choose, alt="Training runs, newest first")
-
-
-def show_patients(patients: Sequence[Patient], *, key: str, choose: Callable[[uuid.UUID], object]) -> None:
-    """Show patients of the own institution; `choose` gets the id of the selected one."""
-    rows = [
-        {
-            "Name": f"{patient.last_name}, {patient.first_name}",
-            **_features({feature.name: getattr(patient, feature.name) for feature in FEATURES}),
-            "Known cost (USD a year)": COST_NOT_KNOWN
-            if patient.insurance_cost is None
-            else usd(patient.insurance_cost),
-        }
-        for patient in patients
-    ]
-    _choosable([patient.id for patient in patients], rows, key=key, choose=choose, alt="Patients by name")
 
 
 def show_predictions(predictions: Sequence[Prediction], *, key: str) -> None:

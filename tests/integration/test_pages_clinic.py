@@ -1,9 +1,8 @@
-"""What doctors and nurses do: predict, save, find again, look patients up, add and import them; the model card."""
+"""What doctors and nurses do: predict, save, find again, import patients; the model card."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from decimal import Decimal
 
 import pytest
 from sqlalchemy import func, select
@@ -120,42 +119,6 @@ def test_the_history_of_another_hospital_stays_there(consortium: Consortium, add
     assert "No prediction has been saved yet" in words(page_of(consortium, "doctor", "history"))
 
 
-def test_patients_are_the_own_institutions_in_pages(consortium: Consortium) -> None:
-    for number in range(30):
-        consortium.add_patient("northeast", "Ann", f"Lee{number:02}")
-    consortium.add_patient("southwest", "Zoe", "Lee")
-    app = page_of(consortium, "nurse", "patients")
-    assert "30 patients" in words(app)
-    assert "Page 1 of 2" in words(app)
-    first = list(app.dataframe[0].value["Name"])
-    assert (first[0], len(first)) == ("Lee00, Ann", 25)
-    app.button(key="patients_next").click().run()
-    second = list(app.dataframe[0].value["Name"])
-    assert second == [f"Lee{number:02}, Ann" for number in range(25, 30)]
-    assert app.button(key="patients_next").disabled
-    app.button(key="patients_previous").click().run()
-    assert list(app.dataframe[0].value["Name"]) == first
-
-
-def test_an_unknown_cost_is_called_not_known_yet(consortium: Consortium) -> None:
-    consortium.add_patient("northeast", "Ann", "Lee", insurance_cost=None)
-    consortium.add_patient("northeast", "Bob", "Lee", insurance_cost=Decimal("13270.42"))
-    app = page_of(consortium, "nurse", "patients")
-    assert list(app.dataframe[0].value["Known cost (USD a year)"]) == ["not known yet", "$13,270"]
-
-
-def test_a_search_starts_again_on_the_first_page(consortium: Consortium) -> None:
-    for number in range(30):
-        consortium.add_patient("northeast", "Ann", f"Lee{number:02}")
-    consortium.add_patient("northeast", "Ann", "O'Neil")
-    app = page_of(consortium, "nurse", "patients")
-    app.button(key="patients_next").click().run()
-    app.text_input(key="patients_search").set_value("o'nei").run()
-    assert list(app.dataframe[0].value["Name"]) == ["O'Neil, Ann"]
-    app.text_input(key="patients_search").set_value("nobody").run()
-    assert "Nobody of that name" in words(app)
-
-
 def test_predict_comes_filled_with_a_patients_values(consortium: Consortium, add_model: AddModel) -> None:
     add_model()
     patient_id = consortium.add_patient("northeast", "Ann", "Lee_*Ng*", age=61, smoker="yes")
@@ -191,20 +154,6 @@ def test_a_prediction_does_not_stay_for_the_next_patient(consortium: Consortium,
     app.query_params["patient"] = str(patient_id)
     app.run()
     assert not has_key(app, "predict_save")
-
-
-def test_adding_a_patient(consortium: Consortium) -> None:
-    app = page_of(consortium, "nurse", "patients")
-    app.button(key="patients_add").click().run()
-    app.text_input(key="patients_new_first_name").set_value("Ann")
-    fill(app, "patients_new", region="northeast")
-    app.button(key="patients_new_submit").click().run()
-    assert "Last name is missing." in words(app)
-    app.text_input(key="patients_new_last_name").set_value("Lee")
-    app.button(key="patients_new_submit").click().run()
-    assert not app.exception
-    assert list(app.dataframe[0].value["Name"]) == ["Lee, Ann"]
-    assert not app.text_input(key="patients_search").value
 
 
 def test_a_nurse_has_no_import(consortium: Consortium) -> None:
