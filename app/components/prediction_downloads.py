@@ -12,8 +12,9 @@ import streamlit as st
 from app.actor import Actor
 from app.auth.sessions import actor_for_session
 from app.databases import central_session
-from app.errors import FedcostError
+from app.errors import FedcostError, PermissionRefused
 from app.permissions import Permission
+from app.services import audit
 from app.services.tabular import write_csv, write_excel
 
 logger = logging.getLogger(__name__)
@@ -77,7 +78,11 @@ def _content(actor: Actor, permission: Permission, make: Callable[[Actor], bytes
     try:
         with central_session() as central:
             presses = actor_for_session(central, session_id=actor.session_id, address=actor.address)
-        presses.require(permission)
+        try:
+            presses.require(permission)
+        except PermissionRefused:
+            audit.record_refusal(actor=presses, action=f"download for {permission}")
+            raise
         return make(presses)
     except FedcostError as error:
         raise DownloadFailed(str(error)) from None

@@ -27,7 +27,6 @@ MENU = {
     "nurse": ["overview", "patients", "patient", "predict", "history", "model_card"],
 }
 TITLES = {entry.name: entry.title for entry in PAGES}
-REFUSED = "Your role does not include this"
 EVERY_PAGE_BY_EVERY_ROLE = [(person, entry.name) for person in MENU for entry in PAGES]
 
 
@@ -55,18 +54,6 @@ def test_a_page_outside_the_menu_is_not_reachable(consortium: Consortium, person
     else:
         with pytest.raises(ValueError, match="registered"):
             page_of(consortium, person, name)
-
-
-@pytest.mark.parametrize(("person", "name"), EVERY_PAGE_BY_EVERY_ROLE)
-def test_each_page_asks_for_the_permission_itself(consortium: Consortium, person: str, name: str) -> None:
-    if name in MENU[person]:
-        return
-    app = opened(consortium, person, f"pages/{name}.py").run()
-    assert [error.value for error in app.error] == [
-        "Your role does not include this. Ask an administrator if you need it."
-    ]
-    assert not app.title
-    assert not app.exception
 
 
 def test_nobody_sees_a_page_without_signing_in(consortium: Consortium) -> None:

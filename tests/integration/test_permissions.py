@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,6 +20,7 @@ from app.auth.sessions import open_session
 from app.components.navigation import PAGES
 from app.components.patient_export import as_csv, export_file
 from app.components.patient_list_view import PatientListView
+from app.components.prediction_downloads import DownloadFailed, _content
 from app.databases import central_session
 from app.errors import FedcostError
 from app.permissions import PERMISSIONS, Permission
@@ -122,6 +124,7 @@ def test_every_page_refuses_the_roles_that_may_not_open_it_and_keeps_that(consor
                 app = opened(consortium, person, f"pages/{entry.name}.py").run()
                 assert [error.value[:31] for error in app.error] == [REFUSED], (role, entry.name)
                 assert not app.title
+                assert not app.exception
                 expected.append((f"pages/{entry.name}.py show_page", role.value))
     assert _refusals(consortium) == expected
 
@@ -212,6 +215,7 @@ def test_what_a_page_does_on_a_press_asks_for_the_permission_itself(
 
 def test_an_export_asks_who_presses_when_the_file_is_made(consortium: Consortium) -> None:
     consortium.add_patient("northeast", "Ada", "Lovelace")
+    kept = []
     for role, person in PERSON_OF.items():
         with central_session() as central:
             session, _ = open_session(central, worker=consortium.workers[person])
@@ -221,9 +225,11 @@ def test_an_export_asks_who_presses_when_the_file_is_made(consortium: Consortium
         else:
             with pytest.raises(FedcostError, match=REFUSED):
                 export_file(*arguments)
-    assert [role for _, role in _refusals(consortium)] == [
-        role.value for role in PERSON_OF if Permission.PATIENTS_EXPORT not in PERMISSIONS[role]
-    ]
+            actor = replace(consortium.actors[person], session_id=session.id)
+            with pytest.raises(DownloadFailed, match=REFUSED):
+                _content(actor, Permission.PATIENTS_EXPORT, lambda presses: presses.name.encode())
+            kept += [("pages/patients.py export", role.value), ("download for patients_export", role.value)]
+    assert _refusals(consortium) == kept
     with consortium.site("northeast") as site:
         assert site.scalars(select(AccessEvent.action)).all() == ["patients_exported"]
 
