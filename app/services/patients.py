@@ -128,7 +128,7 @@ def patients_for_export(
 def cost_distribution(*, site: Session, actor: Actor) -> CostDistribution:
     """Return the histogram of the institution's own known costs.
 
-    It reads every cost, a fifth of a second for a million patients: a page should keep the answer for a while.
+    It reads every cost, half a second for a million patients: a page should keep the answer for a while.
     """
     actor.require(Permission.PATIENTS_READ)
     distribution = distribution_of(fine_counts(site))
