@@ -16,7 +16,7 @@ WORKERS := $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); echo $
 # -v takes back the -q of pyproject.toml: a run of the whole suite says which files it is in.
 PYTEST := $(BIN)/python -m pytest -v
 
-.PHONY: help run test lint bench-rounds bench-accuracy bench-patients bench-import lock clean
+.PHONY: help run test lint bench-rounds bench-accuracy bench-patients bench-predict bench-import lock clean
 
 help: ## list these words
 	@echo "make run  starts the demonstration; PORT=8600, DATA=patients.csv, FLOWER_RUNTIME=stock are options"
@@ -52,7 +52,6 @@ bench-patients: $(READY) ## milliseconds of lists of a million patients, in the 
 bench-import: $(READY) ## seconds to import 100,000 patients, as CSV, the same again, and as Excel
 	@exec $(BIN)/python -m bench.imports
 
-.PHONY: bench-predict
 bench-predict: $(READY) ## milliseconds of a prediction in the service and over HTTP, and of keras.predict
 	@exec $(BIN)/python -m bench.predict
 

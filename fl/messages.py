@@ -45,7 +45,7 @@ ANSWER_FIELDS: dict[str, dict[str, str]] = {
             "and region; nothing of a group of fewer than ten rows, nor of one by which such a group could be computed"
         ),
         "residuals": (
-            "for each model received: how many of the held-out rows have an error within each of 64 fixed bins, for "
+            "for each model received: how many of the held-out rows have an error within each of 32 fixed bins, for "
             "all rows and by smoker; nothing of a group of fewer than ten rows, nor of the other group then"
         ),
     },

@@ -10,7 +10,7 @@ from app.actor import Actor
 from app.components.browser import browser_zone
 from app.components.empty import NextStep, show_empty
 from app.components.formats import plain
-from app.components.guard import acting
+from app.components.guard import acting, show_error
 from app.components.paging import show_page_turner
 from app.components.prediction_accuracy import show_accuracy
 from app.components.prediction_downloads import show_downloads
@@ -23,6 +23,7 @@ from app.components.prediction_table import (
     show_outcomes,
 )
 from app.databases import site_session
+from app.errors import InvalidInput
 from app.permissions import Permission
 from app.services import prediction_history
 from app.services.prediction_history import PredictionFilter
@@ -90,10 +91,15 @@ def show_list(actor: Actor) -> None:
         return
     chosen = show_filters(choices)
     cursor, number = shown_place()
-    with site_session(actor) as site:
-        listed = prediction_history.history(
-            site=site, actor=actor, filter=chosen, cursor=cursor, limit=PREDICTIONS_PER_PAGE
-        )
+    try:
+        with site_session(actor) as site:
+            listed = prediction_history.history(
+                site=site, actor=actor, filter=chosen, cursor=cursor, limit=PREDICTIONS_PER_PAGE
+            )
+    except InvalidInput as error:
+        show_error(error)
+        st.button("Show all predictions", key="history_show_all", on_click=show_all)
+        return
     if not listed.items:
         show_nothing_found()
         return

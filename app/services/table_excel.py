@@ -7,7 +7,6 @@ import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Any
 
 import openpyxl
 from openpyxl.cell import WriteOnlyCell
@@ -16,6 +15,7 @@ from openpyxl.styles import Font
 from openpyxl.utils import get_column_letter
 
 from app.errors import InvalidInput
+from app.services.excel_sheets import SheetRow, Workbook
 from app.services.table import Limits, Table, refused, with_headings
 from app.services.table_csv import disarmed
 from app.services.written_numbers import marks_in
@@ -25,7 +25,6 @@ OLD_OFFICE_SIGNATURE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 MAX_UNPACKED = 300 * 1024 * 1024  # bytes of all parts together
 MAX_UNPACKED_TEXTS = 64 * 1024 * 1024  # bytes of any part that is held in memory, such as the shared texts
 _SHEETS = "xl/worksheets/"
-_EXCEL_ROWS = 1_048_576
 _BROKEN = "The Excel file is damaged and cannot be read. Open it in a spreadsheet and save it again as .xlsx."
 
 
@@ -87,62 +86,29 @@ def _refuse_what_unpacks_too_large(content: bytes) -> None:
 
 
 def _read(content: bytes) -> Table:
-    workbook = openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=True, keep_links=False)
-    sheets = sorted(workbook.worksheets, key=lambda sheet: sheet.sheet_state != "visible")
-    for sheet in sheets:
+    workbook = Workbook(content)
+    for sheet in workbook.sheets:
         numbers_as_text: list[str] = []
-        records = list(_records(sheet, numbers_as_text))
+        records = list(_records(workbook.rows(sheet), numbers_as_text))
         if not records:
             continue
         header, rows, notes = with_headings(records, padded=True)
-        if len(sheets) > 1:
-            others = "the other one is" if len(sheets) == 2 else f"the other {len(sheets) - 1} are"
+        if len(workbook.sheets) > 1:
+            rest = len(workbook.sheets) - 1
+            others = "the other one is" if rest == 1 else f"the other {rest} are"
             notes = (f"Sheet “{sheet.title[:40]}” was read; {others} left out.", *notes)
         comma, point = marks_in(numbers_as_text)
         return Table(header, rows, notes, comma and not point, point and not comma)
     raise refused("The file is empty.")
 
 
-def _records(sheet: Any, numbers_as_text: list[str]) -> Iterator[tuple[int, Sequence[str]]]:
-    """Yield row number and cells of rows that hold something; collect the texts that may be numbers."""
-    sheet.reset_dimensions()  # what a file says of its own size may be wrong
+def _records(rows: Iterable[SheetRow], numbers_as_text: list[str]) -> Iterator[tuple[int, Sequence[str]]]:
+    """Yield number and cells of each row; collect the texts that may be numbers."""
     limits = Limits()
-    for number, values in enumerate(sheet.iter_rows(values_only=True), start=1):
-        if number > _EXCEL_ROWS:
-            raise refused(_BROKEN)
-        end = len(values)
-        while end and values[end - 1] is None:
-            end -= 1
-        if not end:
-            continue
-        limits.count(values[:end])
-        cells = []
-        for value in values[:end]:
-            if isinstance(value, str):
-                cells.append(value)
-                if "," in value or "." in value:
-                    numbers_as_text.append(value)
-            else:
-                cells.append(_text(value))
-        yield number, cells
-
-
-def _text(value: object) -> str:
-    """Write a stored value as text; a number never has exactly three decimals, which might read as thousands."""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "TRUE" if value else "FALSE"
-    if isinstance(value, float):
-        if value.is_integer() and abs(value) < 1e15:
-            return str(int(value))
-        written = repr(value)
-        return f"{written}0" if written[-4:-3] == "." else written
-    if isinstance(value, datetime) and value.time() == time():
-        return value.date().isoformat()
-    if isinstance(value, date | time):
-        return value.isoformat()
-    return str(value)
+    for row in rows:
+        limits.count(row.cells)
+        numbers_as_text.extend(text for text in row.texts if "," in text or "." in text)
+        yield row.number, [cell or "" for cell in row.cells]
 
 
 def _storable(cell: object) -> object:

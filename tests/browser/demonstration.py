@@ -18,8 +18,9 @@ DOCTOR, NURSE = "doctor@northwest.demo.local", "nurse@northwest.demo.local"
 FEDERATION_LIMIT = 120.0  # seconds
 RUN_LIMIT = 120.0
 PREDICTED, COSTS_ENTERED = 12, 8  # patients
-# Actual cost / predicted cost of those whose cost becomes known, in turn.
-TURNED_OUT = (0.8, 1.3, 1.15, 0.7, 1.4, 0.9, 7.0, 1.1)
+# By how much the actual cost is above the predicted one, USD, in turn; once like the generator's rare surcharge.
+TURNED_OUT = (-900, 650, 1_200, -2_100, 2_900, -400, 14_500, 800)
+SMALLEST_COST = 500.0  # USD
 
 
 class Caller:
@@ -70,8 +71,8 @@ def work_at_a_hospital(product: Product) -> None:
         if number >= COSTS_ENTERED:
             continue
         names = {name: patient[name] for name in ("first_name", "last_name", "row_version")}
-        cost = round(float(made["predicted_cost"]) * TURNED_OUT[number % len(TURNED_OUT)], 2)
-        nurse.call("PUT", f"/patients/{patient['id']}", {**names, **inputs, "insurance_cost": cost})
+        cost = max(float(made["predicted_cost"]) + TURNED_OUT[number % len(TURNED_OUT)], SMALLEST_COST)
+        nurse.call("PUT", f"/patients/{patient['id']}", {**names, **inputs, "insurance_cost": round(cost, 2)})
     try:
         nurse.call("GET", "/training/runs/1")
     except urllib.error.HTTPError as refusal:

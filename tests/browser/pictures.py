@@ -85,7 +85,7 @@ def _accuracy(page: Page) -> None:
 
 def _ask_for_rounds(page: Page) -> None:
     page.get_by_role("button", name="Start round").click()
-    expect(page.get_by_label("Number of rounds", exact=True)).to_be_visible()
+    expect(page.get_by_label("Number of rounds", exact=True)).to_be_visible(timeout=20_000)
 
 
 PICTURES: tuple[Picture, ...] = (

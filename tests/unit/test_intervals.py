@@ -41,7 +41,7 @@ def test_the_bins_are_the_same_on_both_sides_of_zero_and_narrow_around_it() -> N
     np.testing.assert_allclose(EDGES, -EDGES[::-1], atol=1e-12)
     widths = np.diff(EDGES)
     assert len(widths) == NUM_BINS and EDGES[NUM_BINS // 2] == 0.0
-    assert widths.min() * SCALE < 500 and (widths > 0).all()
+    assert widths.min() * SCALE < 1000 and (widths > 0).all()
 
 
 def test_histograms_count_every_row_once_and_the_groups_make_up_the_whole() -> None:
@@ -77,7 +77,7 @@ def test_too_few_smokers_withhold_both_groups_and_too_few_patients_everything() 
 )
 def test_histograms_that_cannot_be_are_refused(rows: list[list[int]], words: str) -> None:
     counts = np.zeros((len(rows), NUM_BINS), dtype=np.uint32)
-    counts[:, 30] = np.ravel(rows)
+    counts[:, 14] = np.ravel(rows)
     with pytest.raises(ValueError, match=words):
         check_histograms(counts, _total(20))
 
@@ -86,11 +86,14 @@ def test_histograms_that_cannot_be_are_refused(rows: list[list[int]], words: str
 @settings(max_examples=50)
 def test_the_window_holds_enough_rows_and_no_shorter_one_around_zero_does(counts: np.ndarray) -> None:
     rows = int(counts.sum())
-    needed = int(np.ceil(np.round(0.9 * (rows + 1), 6))) + 1
+    needed = int(np.ceil(np.round(0.9 * (rows + 1), 6)))
     window = shortest_window(counts)
     inner = range(1, NUM_BINS // 2 + 1), range(NUM_BINS // 2, NUM_BINS)
     widths = [
-        EDGES[high] - EDGES[low] for low in inner[0] for high in inner[1] if counts[low:high].sum() >= needed
+        EDGES[high] - EDGES[low]
+        for low in inner[0]
+        for high in inner[1]
+        if rows >= 19 and counts[low:high].sum() >= needed
     ]
     if window is None:
         assert widths == []
@@ -102,7 +105,7 @@ def test_the_window_holds_enough_rows_and_no_shorter_one_around_zero_does(counts
 
 
 @pytest.mark.parametrize(("rows", "answered"), [(18, False), (19, True)])
-def test_the_guarantee_needs_nineteen_rows(rows: int, answered: bool) -> None:
+def test_an_interval_needs_nineteen_rows(rows: int, answered: bool) -> None:
     counts = np.zeros(NUM_BINS, dtype=np.int64)
     counts[NUM_BINS // 2] = rows
     assert (shortest_window(counts) is not None) == answered
@@ -115,7 +118,7 @@ def test_rows_in_a_bin_without_an_end_make_no_interval() -> None:
     assert calibrate([np.stack([counts, counts, 0 * counts])], SCALE) is None
 
 
-@pytest.mark.parametrize("held_out", [(400, 120), (60, 25)])
+@pytest.mark.parametrize("held_out", [(2000, 600), (400, 120), (60, 25)])
 def test_nine_of_ten_new_costs_of_either_group_lie_within(held_out: tuple[int, int]) -> None:
     """Skewed errors of other spread in each group, as surcharges make them; averaged over many calibrations."""
     random = np.random.default_rng(3)
@@ -144,7 +147,7 @@ def test_nine_of_ten_new_costs_of_either_group_lie_within(held_out: tuple[int, i
             low, high = calibration.interval(np.full(1000, 20_000.0), np.full(1000, value))
             covered[value].append(float(((new >= low) & (new <= high)).mean()))
     for value in groups:
-        assert 0.885 <= np.mean(covered[value]) <= 0.95, value
+        assert 0.88 <= np.mean(covered[value]) <= 0.93, value
 
 
 def test_a_group_with_too_few_rows_takes_the_interval_of_all_patients() -> None:

@@ -161,18 +161,100 @@ def test_values_of_a_spreadsheet_become_the_text_that_a_person_sees() -> None:
     assert table.rows == [(2, expected)]
 
 
-def test_formulas_count_as_what_they_last_came_to() -> None:
-    content = _sheet(["a", "b"], [1, 2])
+def _with_part(content: bytes, name: str, *changes: tuple[bytes, bytes]) -> bytes:
+    """Return a workbook in which one part was changed, as another program might have written it."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        parts = {name: archive.read(name) for name in archive.namelist()}
-    sheet = parts["xl/worksheets/sheet1.xml"]
-    changed = sheet.replace(b'<c r="B2" t="n"><v>2</v></c>', b'<c r="B2"><f>A2*41</f><v>41</v></c>')
-    assert changed != sheet
+        parts = {part: archive.read(part) for part in archive.namelist()}
+    for before, after in changes:
+        assert before in parts[name]
+        parts[name] = parts[name].replace(before, after)
     written = io.BytesIO()
     with zipfile.ZipFile(written, "w") as archive:
-        for name, part in parts.items():
-            archive.writestr(name, changed if name == "xl/worksheets/sheet1.xml" else part)
-    assert read_table(written.getvalue(), "a.xlsx").rows == [(2, ("1", "41"))]
+        for part, inside in parts.items():
+            archive.writestr(part, inside)
+    return written.getvalue()
+
+
+def _with_sheet(content: bytes, *changes: tuple[bytes, bytes]) -> bytes:
+    return _with_part(content, "xl/worksheets/sheet1.xml", *changes)
+
+
+def test_formulas_count_as_what_they_last_came_to() -> None:
+    number = b'<c r="B2"><f>A2*41</f><v>41</v></c>'
+    content = _with_sheet(_sheet(["a", "b"], [1, 2]), (b'<c r="B2" t="n"><v>2</v></c>', number))
+    assert read_table(content, "a.xlsx").rows == [(2, ("1", "41"))]
+    text = b'<c r="B2" t="str"><f>"x"&amp;A2</f><v>x &amp; 1</v></c>'
+    content = _with_sheet(content, (number, text))
+    assert read_table(content, "a.xlsx").rows == [(2, ("1", "x & 1"))]
+
+
+def test_sheets_with_prefixes_gaps_and_cells_without_an_address_are_read() -> None:
+    content = _sheet(["a", "b", "c"], [1, 2, 3], [], [4, None, 6])
+    prefixed = _with_sheet(content, (b"<", b"<x:"), (b"<x:/", b"</x:"), (b"xmlns=", b"xmlns:x="))
+    bare = _with_sheet(content, (b' r="B2"', b""), (b' r="C2"', b""))
+    for changed in (content, prefixed, bare):
+        assert read_table(changed, "a.xlsx").rows == [(2, ("1", "2", "3")), (4, ("4", "", "6"))]
+
+
+def test_texts_that_cells_share_are_read_without_reading_aids() -> None:
+    pieces = b"<si><r><t>\xe6\x9d\xb1</t></r><r><t>\xe4\xba\xac</t></r><rPh sb='0' eb='1'><t>x</t></rPh></si>"
+    shared = b"<sst><si><t>Zoe</t></si>" + pieces + b"<si><t xml:space='preserve'> 27,5 </t></si></sst>"
+    content = _with_part(_sheet(["a", "b", "c"], [1, 2, 0]), "xl/sharedStrings.xml", (b"", shared))
+    content = _with_sheet(
+        content, *[(b't="n"><v>%d' % number, b't="s"><v>%d' % number) for number in (1, 2, 0)]
+    )
+    table = read_table(content, "a.xlsx")
+    assert table.rows == [(2, ("東京", "27,5", "Zoe"))]
+    assert table.decimal_comma
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ((b"<worksheet", b"<!DOCTYPE x [<!ENTITY a 'b'>]><worksheet"), "is damaged"),
+        ((b'r="B2"', b'r="XFD2"'), "more than 200 columns"),
+        ((b'r="B2"', b'r="!2"'), "is damaged"),
+        ((b'<c r="B2" t="n"><v>2<', b'<c r="B2" t="s"><v>99<'), "is damaged"),
+        ((b"</sheetData>", b""), "is damaged"),
+    ],
+)
+def test_a_sheet_that_no_spreadsheet_wrote_is_refused(change: tuple[bytes, bytes], sentence: str) -> None:
+    assert sentence in _refusal(_with_sheet(_sheet(["a", "b"], [1, 2]), change))
+
+
+NUMBERS = st.one_of(
+    st.integers(-(10**14), 10**14), st.floats(allow_nan=False, allow_infinity=False, width=32)
+)
+MOMENTS = st.datetimes(datetime(1901, 1, 1), datetime(2099, 1, 1)).map(
+    lambda moment: moment.replace(microsecond=0)
+)
+
+
+@settings(RELAXED, max_examples=25)
+@given(
+    st.lists(
+        st.lists(st.one_of(NUMBERS, MOMENTS, st.booleans(), st.none()), min_size=3, max_size=3), max_size=5
+    )
+)
+def test_cells_are_what_openpyxl_says_they_are(rows: list[list[Any]]) -> None:
+    content = _sheet(["a", "b", "c"], *rows)
+    sheet = openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=True).active
+    assert sheet is not None
+    expected = [
+        row for row in list(sheet.iter_rows(values_only=True))[1:] if any(cell is not None for cell in row)
+    ]
+    found = [cells for _, cells in read_table(content, "a").rows]
+    assert len(found) == len(expected)
+    for cells, values in zip(found, expected, strict=True):
+        for cell, value in zip(cells, values, strict=False):
+            if value is None:
+                assert cell == ""
+            elif isinstance(value, bool):
+                assert cell == str(value).upper()
+            elif isinstance(value, datetime):
+                assert datetime.fromisoformat(cell) == value
+            else:
+                assert float(cell) == pytest.approx(value, rel=1e-14)
 
 
 def test_the_first_sheet_that_is_not_empty_is_read_and_the_others_are_mentioned() -> None:
