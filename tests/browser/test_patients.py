@@ -1,4 +1,4 @@
-"""Patients in a browser: found, filtered and ordered by the address; two editors; deleting; exporting; not saved yet."""
+"""Patients in a browser: found by name, filter and address; two editors; deleting; exporting; what is not saved."""
 
 from __future__ import annotations
 
