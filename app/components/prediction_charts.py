@@ -162,15 +162,15 @@ def standing_figure(
     counts = list(distribution.counts)
     step = edges[1] - edges[0]
     starts = edges[:-1]
-    # The last bin has no end: it is drawn as wide as the others, and what lies beyond is marked inside it.
-    end = starts[-1] + step
+    # The last bin has no end: it is drawn as wide as the others, and the axis goes on as far as the prediction does.
+    end = 1.03 * max(starts[-1] + step, cost, interval[1] if interval else 0.0)
     upper = ["and more" if math.isinf(edge) else f"to {usd(edge)}" for edge in edges[1:]]
     tallest = max(counts)
     accent = theme_colour("primaryColor")
     mark = raising_colour()
     figure = go.Figure()
     if interval is not None:
-        low, high = (min(bound, end) for bound in interval)
+        low, high = interval
         figure.add_trace(
             go.Scatter(
                 x=[low, low, high, high],
@@ -196,7 +196,7 @@ def standing_figure(
     )
     figure.add_trace(
         go.Scatter(
-            x=[min(cost, end - step / 2)] * 2,
+            x=[cost, cost],
             y=[0, tallest * 1.12],
             mode="lines+markers",
             line={"color": mark, "width": 3},

@@ -109,21 +109,23 @@ PICTURES: tuple[Picture, ...] = (
 
 
 def make_pictures(browser: Browser, product: Product) -> None:
-    """Bring the demonstration to where there is something to see, and write every picture."""
-    IMAGES.mkdir(parents=True, exist_ok=True)
-    _write(browser, product, PICTURES[0], {})
+    """Bring the demonstration to where there is something to see, and take every picture; all or none are written."""
+    taken = {PICTURES[0].name: _take(browser, product, PICTURES[0], {})}
     train(product, ROUNDS)
     work_at_a_hospital(product)
     predicted = Caller(product, DOCTOR).call("GET", "/predictions/history?limit=50")["items"]
     costly = max(predicted, key=lambda each: float(each["predicted_cost"]))["patient_id"]
     states: dict[str, object] = {}
     for picture in PICTURES[1:]:
-        _write(browser, product, picture, states, costly=costly)
+        taken[picture.name] = _take(browser, product, picture, states, costly=costly)
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    for name, content in taken.items():
+        (IMAGES / f"{name}.png").write_bytes(content)
 
 
-def _write(
+def _take(
     browser: Browser, product: Product, picture: Picture, states: dict[str, object], **places: str
-) -> None:
+) -> bytes:
     email = picture.email
     if email is not None and email not in states:
         with browsing(browser, product) as page:
@@ -140,17 +142,18 @@ def _write(
         page.set_viewport_size({"width": picture.width, "height": height})
         page.wait_for_timeout(800)  # charts follow the new size
         settle(page)
-        size = _keep(page.screenshot(), IMAGES / f"{picture.name}.png")
-        print(f"{picture.name}.png: {picture.width} x {height}, {size:,} bytes")
+        content = _with_few_colours(page.screenshot())
+        print(f"{picture.name}.png: {picture.width} x {height}, {len(content):,} bytes")
+        assert len(content) <= LARGEST
+        return content
 
 
-def _keep(screenshot: bytes, path: Path) -> int:
-    """Write a screenshot with few colours, which is how large its file is; returns the bytes written."""
+def _with_few_colours(screenshot: bytes) -> bytes:
+    """Return a screenshot as a PNG of few colours, which is a third as large."""
+    content = io.BytesIO()
     image = Image.open(io.BytesIO(screenshot)).convert("RGB")
-    image.quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
-    size = path.stat().st_size
-    assert size <= LARGEST, f"{path.name} has {size:,} bytes"
-    return size
+    image.quantize(COLOURS, dither=Image.Dither.NONE).save(content, "PNG", optimize=True)
+    return content.getvalue()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Patients in a browser: found by name, filter and address; two editors; deleting; exporting; what is not saved."""
+"""Patients in a browser: found and ordered by the address; two editors; deleting; exporting; what is not saved yet."""
 
 from __future__ import annotations
 

@@ -129,7 +129,7 @@ def test_features_that_play_the_same_part_contribute_the_same() -> None:
 
 
 def test_the_background_is_invented_and_cannot_be_changed() -> None:
-    cohort = generate(128, seed=65)
+    cohort = generate(96, seed=82)
     expected = encode({name: getattr(cohort, name) for name in FEATURE_NAMES})
     np.testing.assert_array_equal(invented_background(), expected)
     with pytest.raises(ValueError, match="read-only"):

@@ -196,18 +196,6 @@ def test_sheets_with_prefixes_gaps_and_cells_without_an_address_are_read() -> No
         assert read_table(changed, "a.xlsx").rows == [(2, ("1", "2", "3")), (4, ("4", "", "6"))]
 
 
-def test_texts_that_cells_share_are_read_without_reading_aids() -> None:
-    pieces = b"<si><r><t>\xe6\x9d\xb1</t></r><r><t>\xe4\xba\xac</t></r><rPh sb='0' eb='1'><t>x</t></rPh></si>"
-    shared = b"<sst><si><t>Zoe</t></si>" + pieces + b"<si><t xml:space='preserve'> 27,5 </t></si></sst>"
-    content = _with_part(_sheet(["a", "b", "c"], [1, 2, 0]), "xl/sharedStrings.xml", (b"", shared))
-    content = _with_sheet(
-        content, *[(b't="n"><v>%d' % number, b't="s"><v>%d' % number) for number in (1, 2, 0)]
-    )
-    table = read_table(content, "a.xlsx")
-    assert table.rows == [(2, ("東京", "27,5", "Zoe"))]
-    assert table.decimal_comma
-
-
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
