@@ -76,6 +76,7 @@ def test_search_filters_and_order_follow_the_fields_the_address_and_the_back_but
         with browsing(browser, product, state=page.context.storage_state()) as other:
             other.goto(page.url)
             expect(other.get_by_text("Filters active: 2")).to_be_visible(timeout=20_000)
+            expect(other.get_by_role("table").get_by_role("link").first).to_be_visible(timeout=20_000)
             assert _names(other) == shown
 
         page.go_back()
