@@ -1,15 +1,13 @@
-"""Predictions in a browser: an answer that follows every edit, a file of many, and costs that came in later."""
+"""Predictions in a browser: an answer that follows every edit, and costs that came in later."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from app.services.tabular import read_table
 from fl.features import FEATURES
 from tests.browser.at_work import browsing, go_to, picture, settle, sign_in, usd
 from tests.browser.conftest import Product
@@ -17,12 +15,6 @@ from tests.browser.demonstration import Caller, train
 
 DOCTOR = "doctor@southeast.demo.local"
 ROUNDS = 2
-FILE = (
-    "Years;Gender;BMI;Kids;Smoking;Area\n"
-    "40;F;27,5;1;no;southeast\n"
-    "40;F;27,5;1;yes;southeast\n"
-    "{age};M;31,0;0;N;southwest\n"
-)
 
 
 @pytest.fixture(scope="module")
@@ -60,34 +52,6 @@ def test_the_answer_follows_every_edit_and_an_unusual_value_has_its_caution(
         age.fill("950")
         expect(page.get_by_text("Age is '950'")).to_be_visible()
         expect(page.get_by_test_id("amount")).to_have_count(0)
-
-
-def test_a_file_is_refused_by_row_and_column_and_predicted_when_it_is_right(
-    clinic: Caller, browser: Browser, product: Product, tmp_path: Path
-) -> None:
-    with browsing(browser, product) as page:
-        sign_in(page, DOCTOR)
-        go_to(page, "Batch")
-        chooser = page.locator("input[type=file]")
-        for age in ("140", "52"):
-            path = tmp_path / f"{age}.csv"
-            path.write_text(FILE.format(age=age), encoding="utf-8")
-            chooser.set_input_files(path)
-            if age == "140":
-                refused = page.get_by_text("Nothing was predicted: 1 problem found.")
-                expect(refused).to_be_visible(timeout=20_000)
-                expect(page.get_by_test_id("stDataFrame").last).to_contain_text("140")
-                expect(page.get_by_role("button", name="Predict 3 patients")).to_have_count(0)
-                picture(page, "batch_problems_1280_light")
-        page.get_by_role("button", name="Predict 3 patients").click(timeout=20_000)
-        expect(page.get_by_text("3 patients predicted with model version")).to_be_visible(timeout=20_000)
-        picture(page, "batch_done_1280_light")
-        with page.expect_download() as download:
-            page.get_by_role("button", name="Download CSV").click()
-        download.value.save_as(tmp_path / "result.csv")
-        result = read_table((tmp_path / "result.csv").read_bytes(), "result.csv")
-        assert len(result.rows) == 3
-        assert "Model version" in result.header
 
 
 def test_a_cost_that_came_in_later_stands_beside_its_prediction(
