@@ -44,7 +44,6 @@ def test_search_filters_and_order_stand_in_the_address(browser: Browser, product
         expect(page.get_by_text("334 patients")).to_be_visible(timeout=20_000)
         everybody = _names(page)
         field = page.get_by_label("Search by name", exact=True)
-        field.press_sequentially("che", delay=40)
         expect(page.get_by_text("patients match")).to_be_visible()
         _asks(page, q="che")
         found = _names(page)
