@@ -271,6 +271,27 @@ def test_too_few_known_costs_are_not_compared_with(consortium: Consortium, add_m
     assert "1 patient of your hospital with a known cost: too few to compare with." in words(app)
 
 
+def test_the_cost_is_placed_among_the_own_hospitals_known_costs(
+    consortium: Consortium, add_model: AddModel
+) -> None:
+    add_model(metrics=CALIBRATED)
+    for number in range(20):
+        consortium.add_patient("northeast", "Ann", f"Lee{number}", insurance_cost=Decimal(1000))
+    consortium.add_patient("southwest", "Zoe", "Ng", insurance_cost=Decimal(90_000))
+    consortium.add_patient("northeast", "Una", "Known", insurance_cost=None)
+    app = fill(page_of(consortium, "doctor", "predict"), **VALUES)
+    with central_session() as central:
+        expected, _ = explanations.explain(central=central, actor=consortium.actors["doctor"], inputs=VALUES)
+    assert "is more than 100 % of the 20 patients with a known cost had." in words(app).replace("\xa0", " ")
+    drawn = chart(app, "predict_standing")
+    interval, bars, mark = drawn["data"]
+    assert sum(bars["y"]) == 20
+    assert mark["x"][0] == pytest.approx(float(expected.predicted_cost))
+    assert expected.interval is not None
+    assert (interval["x"][0], interval["x"][-1]) == tuple(float(end) for end in expected.interval)
+    assert drawn["layout"]["xaxis"]["range"][1] > interval["x"][-1], "the interval is drawn to its end"
+
+
 def test_what_is_saved_is_what_stood_on_the_screen_and_stands_in_the_history(
     consortium: Consortium, add_model: AddModel
 ) -> None:
@@ -389,6 +410,34 @@ def test_an_address_shows_its_part_of_the_history_and_sets_the_filters(consortiu
             doctor if "by" in address and names != everybody else None
         )
         assert app.text_input(key="history_patient").value == address.get("patient", "")
+
+
+def test_a_filter_stands_in_the_address_and_what_fits_nothing_says_so(consortium: Consortium) -> None:
+    saved(consortium, consortium.add_patient("northeast", "Ann", "Lee"))
+    app = history_at(consortium)
+    app.text_input(key="history_patient").set_value("zz").run()
+    assert address_of(app) == {"patient": "zz"}
+    assert "No prediction fits" in words(app)
+    app.button(key="history_show_all").click().run()
+    assert address_of(app) == {}
+    assert app.text_input(key="history_patient").value == ""
+    assert len(listed(app)) == 1
+
+
+def test_a_long_history_is_read_in_pages_that_have_an_address(consortium: Consortium) -> None:
+    for number in range(25):
+        saved(consortium, None, str(1000 + number), days_ago=1 + number)
+    app = history_at(consortium)
+    first = [cells[2] for cells in listed(app)]
+    assert (len(first), first[0]) == (20, "$1,000")
+    app.button(key="history_next").click().run()
+    second = [cells[2] for cells in listed(app)]
+    assert second == ["$1,020", "$1,021", "$1,022", "$1,023", "$1,024"]
+    assert "Page 2" in words(app)
+    again = history_at(consortium, **address_of(app))
+    assert [cells[2] for cells in listed(again)] == second
+    app.button(key="history_previous").click().run()
+    assert [cells[2] for cells in listed(app)] == first
 
 
 def test_a_page_that_is_gone_leads_back_to_the_beginning(consortium: Consortium) -> None:
@@ -521,6 +570,18 @@ def test_a_file_is_predicted_once_its_columns_are_known(consortium: Consortium, 
     assert app.session_state["batch_result"][1] is result, "a rerun predicts nothing again"
     assert "2 patients predicted" in words(app)
     assert len(app.get("download_button")) == 2
+
+
+def test_a_result_does_not_stand_beside_other_columns(consortium: Consortium, add_model: AddModel) -> None:
+    add_model()
+    app = with_file(page_of(consortium, "doctor", "batch"), GOOD)
+    app.button(key="batch_predict_file").click().run()
+    app.selectbox[2].set_value("weight").run()
+    assert "2 patients predicted" not in words(app)
+    assert has_key(app, "batch_predict_file")
+    with_file(app, GOOD.replace(b"B.M.I.", b"Index"))
+    assert "Choose the column of: BMI (kg/m²)." in words(app)
+    assert not has_key(app, "batch_predict_file")
 
 
 def test_every_problem_of_a_file_is_listed_and_nothing_predicted(
