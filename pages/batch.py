@@ -120,7 +120,7 @@ def show_selection(actor: Actor) -> None:
     """Choose patients as in their list, and predict them all."""
     view, problems = current_view()
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        show_filters(view, problems)
+        show_filters(view, problems, with_order=False)
     show_active(view, problems)
     with site_session(actor) as site:
         total = patients.count_patients(site=site, actor=actor, filter=view.filter)

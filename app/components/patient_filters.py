@@ -33,8 +33,14 @@ ORDERS: dict[tuple[PatientSort, bool], str] = {
 _FEW_CATEGORIES = 3
 
 
-def show_filters(view: PatientListView, problems: Sequence[FieldProblem]) -> None:
-    """Draw the fields of a view, which `current_view` has set, and what of the address or of them was left out."""
+def show_filters(view: PatientListView, problems: Sequence[FieldProblem], *, with_order: bool = True) -> None:
+    """Draw the fields of a view, which `current_view` has set, and what of the address or of them was left out.
+
+    Parameters
+    ----------
+    with_order
+        Whether the patients are listed, and so have an order.
+    """
     st.text_input(
         "Search by name",
         key=SEARCH_FIELD,
@@ -45,14 +51,15 @@ def show_filters(view: PatientListView, problems: Sequence[FieldProblem]) -> Non
         width=330,
         on_change=field_changed,
     )
-    st.selectbox(
-        "Order",
-        list(ORDERS),
-        key=ORDER_FIELD,
-        format_func=ORDERS.__getitem__,
-        width=230,
-        on_change=field_changed,
-    )
+    if with_order:
+        st.selectbox(
+            "Order",
+            list(ORDERS),
+            key=ORDER_FIELD,
+            format_func=ORDERS.__getitem__,
+            width=230,
+            on_change=field_changed,
+        )
     active = len(view.filters)
     with st.popover(
         f"Filters: {active}" if active else "Filters", icon=":material/filter_list:", key=f"{PREFIX}_filters"

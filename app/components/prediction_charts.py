@@ -76,6 +76,7 @@ def contributions_figure(explanation: Explanation, inputs: Mapping[str, Any]) ->
                 "color": [raising_colour() if move >= 0 else lowering_colour() for move in moves],
                 "pattern": {
                     "shape": ["" if move >= 0 else "/" for move in moves],
+                    "fillmode": "overlay",
                     "fgcolor": theme_colour("backgroundColor"),
                     "size": 6,
                     "solidity": 0.25,

@@ -28,10 +28,7 @@ def show_standing(actor: Actor, prediction: CostPrediction) -> None:
         )
         return
     cost = float(prediction.predicted_cost)
-    words = (
-        f"{usd(cost)} is more than {percent(share_below(distribution, cost))} of the "
-        f"{count(distribution.count, 'patient')} with a known cost had."
-    )
+    words = f"{usd(cost)} is {_rank(distribution, cost)} with a known cost had."
     st.caption(plain(words))
     interval = None
     if prediction.interval is not None:
@@ -40,6 +37,16 @@ def show_standing(actor: Actor, prediction: CostPrediction) -> None:
     st.plotly_chart(
         standing_figure(distribution, cost, interval), key="predict_standing", config=CHART_CONFIG, alt=words
     )
+
+
+def _rank(distribution: CostDistribution, cost: float) -> str:
+    of_whom = count(distribution.count, "patient")
+    share = share_below(distribution, cost)
+    if share > 0.995:
+        return f"more than nearly all of the {of_whom}"
+    if share < 0.005:
+        return f"less than nearly all of the {of_whom}"
+    return f"more than {percent(share)} of the {of_whom}"
 
 
 def share_below(distribution: CostDistribution, cost: float) -> float:
