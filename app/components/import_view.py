@@ -21,7 +21,9 @@ PREVIEWED = 10  # rows
 SAMPLES = 3
 LONGEST_SAMPLE = 24
 ROWS_NAMED = 10
-LINE_HEIGHT = 22  # pixels; on a narrow screen a problem takes three lines
+# A telephone shows a problem whole, on a few lines; pixels.
+LINE_HEIGHT, PROBLEM_LINES = 22, 4
+NARROW_ROW, NARROW_COLUMN, NARROW_PROBLEM = 50, 85, 215
 _COLUMNS_ABREAST = 3
 _NO_COLUMN = ""  # the choice of none
 _TEMPLATE = tuple(field.name for field in FIELDS if field.name != "full_name")
@@ -98,7 +100,7 @@ def show_preview(rows: Sequence[PatientRow]) -> None:
                     "Row": row.row,
                     "Name": f"{row.last_name}, {row.first_name}" if named else "Imported, with a code",
                     **{
-                        feature_heading(feature): f"{row.inputs[feature.name]:g}"
+                        feature_heading(feature): f"{round(float(row.inputs[feature.name]), 3):g}"
                         if feature.kind == "number"
                         else feature_value(feature, row.inputs[feature.name])
                         for feature in FEATURES
@@ -144,15 +146,16 @@ def show_row_problems(check: ImportCheck, *, rows: int) -> None:
         listed = sorted(by_column.items(), key=lambda item: -item[1])[:ROWS_NAMED]
         st.caption(" · ".join(f"{plain(where)}: {count(problems)}" for where, problems in listed))
     shown = check.problems[:PROBLEMS_SHOWN]
+    narrow = is_telephone()
     st.dataframe(
         pd.DataFrame(_problem_rows(shown), columns=["Row", "Column", "Problem"]),
         hide_index=True,
-        row_height=3 * LINE_HEIGHT if is_telephone() else ROW_HEIGHT,
+        row_height=PROBLEM_LINES * LINE_HEIGHT if narrow else ROW_HEIGHT,
         key="import_problems",
         column_config={
-            "Row": st.column_config.NumberColumn(width="small", format="%d"),
-            "Column": st.column_config.TextColumn(width="small"),
-            "Problem": st.column_config.TextColumn(width="large"),
+            "Row": st.column_config.NumberColumn(width=NARROW_ROW if narrow else "small", format="%d"),
+            "Column": st.column_config.TextColumn(width=NARROW_COLUMN if narrow else "small"),
+            "Problem": st.column_config.TextColumn(width=NARROW_PROBLEM if narrow else "large"),
         },
         alt="Problems in the file, by row and column",
     )
