@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from bench.data import Cohort
 from bench.reference import SiteRows, federated
 from fl.features import FEATURE_NAMES
-from fl.intervals import SEPARATE_BY, Histograms, calibrate, check_histograms
+from fl.intervals import SEPARATE_BY, calibrate
+from fl.residuals import Histograms, check_histograms
 from fl.settings import RunSettings
 from fl.site_data import on_training_side
 from fl.site_evaluation import evaluate_rows

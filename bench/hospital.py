@@ -22,8 +22,9 @@ from db.engines import sessions_for
 from db.provision import DatabaseUrls, provision
 from db.site import Patient
 from fl.features import FEATURE_NAMES, encode
-from fl.intervals import calibrate, residual_histograms
+from fl.intervals import calibrate
 from fl.model import weights_sha256, weights_to_bytes
+from fl.residuals import residual_histograms
 from fl.settings import RunSettings
 
 CODE = "northeast"

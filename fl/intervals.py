@@ -1,8 +1,4 @@
-"""Prediction intervals: split-conformal calibration per smoker group, from histograms of residuals that Sites send.
-
-The residual is the actual cost minus the predicted one, in units of the model's target scale, so that one set of bins
-serves every currency and every consortium. See docs/decisions.md for the measurements behind bins and shape.
-"""
+"""Prediction intervals: split-conformal calibration per smoker group, from histograms of residuals that Sites send."""
 
 from __future__ import annotations
 
@@ -13,23 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fl.evaluation import SMALLEST_CELL, HoldoutSums
-from fl.groups import GROUPS, withheld_cells
+from fl.residuals import CALIBRATED_GROUPS, EDGES, NUM_BINS, Histograms
+from fl.residuals import SEPARATE_BY as SEPARATE_BY
 
 LEVEL_IN_TENTHS = 9  # 90 % of the patients should have a cost within their interval
-SEPARATE_BY = "smoker"  # the feature whose groups are calibrated apart
-_GROUPS = tuple(group for group in GROUPS if group.feature == SEPARATE_BY)
-
-# Few bins, narrow around 0 where the ends of intervals lie and wide in the tails; fixed, and the same at all Sites.
-# The first and the last also hold what lies beyond them.
-NUM_BINS = 32
-FURTHEST = 8.0  # in units of the target scale
-_STEEPNESS = 4.0
-EDGES: NDArray[np.float64] = (
-    FURTHEST * np.sinh(_STEEPNESS * np.linspace(-1.0, 1.0, NUM_BINS + 1)) / np.sinh(_STEEPNESS)
-)
-
-Histograms = NDArray[np.int64]  # shape (1 + smoker groups, NUM_BINS): all held-out rows, then each group
 
 
 @dataclass(frozen=True)
@@ -107,65 +90,6 @@ class Calibration:
         )
 
 
-def residual_histograms(
-    inputs: NDArray[np.float64],
-    predicted: NDArray[np.float64],
-    actual: NDArray[np.float64],
-    target_scale: float,
-) -> Histograms:
-    """Count a Site's residuals in the bins, and withhold what would speak of few patients.
-
-    A group of fewer than ten rows would follow from all rows minus the other group, so both are then withheld; of
-    fewer than ten rows in all nothing is said. What is withheld is zero.
-
-    Parameters
-    ----------
-    inputs
-        Encoded, unscaled, shape (n, 13).
-    predicted, actual, target_scale
-        USD; the first two of shape (n,).
-    """
-    counts = np.zeros((1 + len(_GROUPS), NUM_BINS), dtype=np.int64)
-    if len(actual) < SMALLEST_CELL:
-        return counts
-    residual = (actual - predicted) / target_scale
-    bins = np.clip(np.searchsorted(EDGES, residual, side="right") - 1, 0, NUM_BINS - 1)
-    counts[0] = np.bincount(bins, minlength=NUM_BINS)
-    members = [group.members(inputs) for group in _GROUPS]
-    withheld = withheld_cells([int(rows.sum()) for rows in members])
-    for index, rows in enumerate(members):
-        if index not in withheld:
-            counts[1 + index] = np.bincount(bins[rows], minlength=NUM_BINS)
-    return counts
-
-
-def check_histograms(counts: NDArray[Any], total: HoldoutSums) -> Histograms:
-    """Return the histograms that a Site sent if they can be.
-
-    Parameters
-    ----------
-    total
-        Of all held-out rows of the same Site.
-
-    Raises
-    ------
-    ValueError
-        If they do not fit the total or each other, or tell of fewer rows than anybody may.
-    """
-    if counts.shape != (1 + len(_GROUPS), NUM_BINS):
-        raise ValueError("its residuals are not in the bins asked for")
-    counts = counts.astype(np.int64)
-    everybody, groups = counts[0], counts[1:]
-    if everybody.sum() != total.count:
-        raise ValueError("its residuals do not add up to its held-out rows")
-    left = everybody - groups.sum(axis=0)
-    if (left < 0).any():
-        raise ValueError("its residuals by group are more than those of all")
-    if any(0 < rows < SMALLEST_CELL for rows in (*groups.sum(axis=1), left.sum())):
-        raise ValueError(f"its residuals tell of fewer than {SMALLEST_CELL} patients")
-    return counts
-
-
 def calibrate(sites: Iterable[Histograms], target_scale: float) -> Calibration | None:
     """Make the intervals of a model from the histograms of several Sites.
 
@@ -177,9 +101,9 @@ def calibrate(sites: Iterable[Histograms], target_scale: float) -> Calibration |
     Calibration or None
         None if there are too few rows for any interval.
     """
-    together = np.sum([np.zeros((1 + len(_GROUPS), NUM_BINS), dtype=np.int64), *sites], axis=0)
+    together = np.sum([np.zeros((1 + len(CALIBRATED_GROUPS), NUM_BINS), dtype=np.int64), *sites], axis=0)
     groups: dict[str, GroupInterval | None] = {}
-    for group, own in zip(_GROUPS, together[1:], strict=True):
+    for group, own in zip(CALIBRATED_GROUPS, together[1:], strict=True):
         groups[group.code] = None
         for counts, all_patients in ((own, False), (together[0], True)):
             window = shortest_window(counts)

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from fl.evaluation import HoldoutSums, holdout_sums, refuse_few, told
 from fl.groups import GroupSums, group_sums, groups_from_array, groups_to_array
-from fl.intervals import NUM_BINS, Histograms, check_histograms, residual_histograms
 from fl.messages import array_of
+from fl.residuals import NUM_BINS, Histograms, check_histograms, residual_histograms
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,10 @@ from db.cohort import generate
 from db.engines import engine_for, sessions_for
 from db.provision import DatabaseUrls
 from fl.groups import GROUPS
-from fl.intervals import NUM_BINS, Calibration
+from fl.intervals import Calibration
 from fl.model import weights_from_bytes, weights_sha256
 from fl.recorder import RunAlreadyEnded, RunCancelled, RunRecorder, end_run
+from fl.residuals import NUM_BINS
 from fl.roster import RunFailed
 from fl.server_app import conduct
 from fl.settings import RunSettings

@@ -13,16 +13,8 @@ from hypothesis.extra.numpy import arrays
 from db.cohort import Cohort, generate
 from fl.evaluation import HoldoutSums
 from fl.features import encode
-from fl.intervals import (
-    EDGES,
-    NUM_BINS,
-    Calibration,
-    GroupInterval,
-    calibrate,
-    check_histograms,
-    residual_histograms,
-    shortest_window,
-)
+from fl.intervals import Calibration, GroupInterval, calibrate, shortest_window
+from fl.residuals import EDGES, NUM_BINS, check_histograms, residual_histograms
 
 SCALE = 12_000.0  # USD
 COUNTS = arrays(np.int64, NUM_BINS, elements=st.integers(0, 30))
