@@ -50,7 +50,7 @@ def show_downloads(
     """
 
     def content(write: Callable[[Sequence[str], Iterable[Sequence[object]]], bytes]) -> Callable[[], bytes]:
-        return lambda: _content(actor, permission, lambda presses: write(headings, rows(presses)))
+        return lambda: file_content(actor, permission, lambda presses: write(headings, rows(presses)))
 
     named = f"{file_name}-{date.today():%Y-%m-%d}"
     with st.container(horizontal=True):
@@ -74,7 +74,8 @@ def show_downloads(
         )
 
 
-def _content(actor: Actor, permission: Permission, make: Callable[[Actor], bytes]) -> bytes:
+def file_content(actor: Actor, permission: Permission, make: Callable[[Actor], bytes]) -> bytes:
+    """Make a file for who presses now; raises `DownloadFailed`, with a sentence and never with a value of a patient."""
     try:
         with central_session() as central:
             presses = actor_for_session(central, session_id=actor.session_id, address=actor.address)

@@ -1,45 +1,30 @@
-"""What doctors and nurses do with predictions: see them as they type, keep them, find them again, make many."""
+"""One prediction: who may make it, the answer while one types, what explains it, and what is saved."""
 
 from __future__ import annotations
 
-import json
-import uuid
-from collections.abc import Callable, Iterator
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Iterator
 from decimal import Decimal
-from typing import Any
 
 import pytest
 import streamlit as st
-from sqlalchemy import func, select, update
-from streamlit.testing.v1 import AppTest
+from sqlalchemy import select
 
-from app.components.prediction_accuracy import accuracy_in_words
-from app.components.prediction_downloads import DownloadFailed, _content
-from app.components.prediction_table import export_headings, export_row
-from app.databases import central_session, site_session
-from app.permissions import Permission
-from app.services import explanations, prediction_history
-from app.services.prediction_history import MonthAccuracy
-from app.services.tabular import read_table, write_csv
-from db.central import ModelVersion
-from db.site import AccessEvent, Patient, Prediction
-from fl.intervals import Calibration, GroupInterval
+from app.databases import central_session
+from app.services import explanations
+from db.site import AccessEvent, Prediction
 from tests.integration.conftest import Consortium
 from tests.integration.page_scripts import has_key, opened, page_of, words
-
-AddModel = Callable[..., ModelVersion]
-VALUES = {"age": 45, "sex": "male", "bmi": 31.5, "children": 2, "smoker": "yes", "region": "southeast"}
-KINDS = {"sex": "segmented_control", "smoker": "segmented_control", "region": "selectbox"}
-CALIBRATED = {
-    "calibration": Calibration(
-        {
-            "yes": GroupInterval(-4000.0, 6000.0, 100, all_patients=False),
-            "no": GroupInterval(-2000.0, 3000.0, 400, all_patients=False),
-        }
-    ).to_json()
-}
-NOW = datetime.now(UTC)
+from tests.integration.prediction_pages import (
+    CALIBRATED,
+    VALUES,
+    AddModel,
+    chart,
+    fill,
+    history_at,
+    listed,
+    predicted,
+    saved,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -47,76 +32,6 @@ def _nothing_remembered() -> Iterator[None]:
     st.cache_data.clear()
     yield
     st.cache_data.clear()
-
-
-def fill(app: AppTest, **values: object) -> AppTest:
-    """Type values into the form and let the page answer; no button is pressed."""
-    for name, value in values.items():
-        kind = KINDS.get(name, "text_input")
-        getattr(app, kind)(key=f"predict_{name}").set_value(value if name in KINDS else str(value))
-    return app.run()
-
-
-def predicted(app: AppTest) -> str | None:
-    """Return the large number, None while there is none."""
-    return next((str(part.body) for part in app.html if "amount" in str(part.body)), None)
-
-
-def chart(app: AppTest, key: str) -> dict[str, Any]:
-    """Return a chart as it is sent to the browser."""
-    found = next(part for part in app.get("plotly_chart") if f"-{key}" in part.proto.id)
-    drawn: dict[str, Any] = json.loads(found.proto.spec)
-    return drawn
-
-
-def listed(app: AppTest) -> list[list[str]]:
-    """Return the cells of the history's table."""
-    return [
-        row["cells"] for table in app.get("bidi_component") for row in json.loads(table.proto.json)["rows"]
-    ]
-
-
-def saved(
-    consortium: Consortium,
-    patient_id: uuid.UUID | None,
-    cost: str = "8000",
-    *,
-    days_ago: float = 1,
-    person: str = "nurse",
-    **columns: Any,
-) -> None:
-    """Put a prediction into the northeast's history."""
-    with consortium.site("northeast") as site:
-        site.add(
-            Prediction(
-                patient_id=patient_id,
-                inputs=VALUES,
-                predicted_cost=Decimal(cost),
-                worker_id=consortium.workers[person].id,
-                worker_name=consortium.workers[person].name,
-                created_at=NOW - timedelta(days=days_ago),
-                **{"model_version": "v1", **columns},
-            )
-        )
-        site.commit()
-
-
-def history_at(consortium: Consortium, person: str = "doctor", **address: str) -> AppTest:
-    """Open the history as a copied address would."""
-    app = page_of(consortium, person, "history")
-    app.query_params.clear()
-    for name, value in address.items():
-        app.query_params[name] = value
-    return app.run()
-
-
-def address_of(app: AppTest) -> dict[str, str]:
-    """Return the query of the page's address."""
-    query = {name: app.query_params[name] for name in app.query_params}
-    return {name: value if isinstance(value, str) else value[0] for name, value in query.items()}
-
-
-# Every role
 
 
 @pytest.mark.parametrize("name", ["predict", "history", "batch"])
@@ -149,9 +64,6 @@ def test_before_the_first_model_a_page_says_what_is_missing(consortium: Consorti
     app = page_of(consortium, "doctor", name)
     assert "No model has been trained yet. An administrator starts the first training" in words(app)
     assert not app.text_input
-
-
-# One prediction
 
 
 def test_the_answer_comes_with_the_sixth_value_and_without_a_button(
@@ -365,269 +277,3 @@ def test_a_prediction_does_not_stay_for_the_next_patient(consortium: Consortium,
     app.run()
     assert predicted(app) not in (None, before)
     assert "Age 20 years" in words(app)
-
-
-# History
-
-
-def test_an_empty_history_says_what_to_do(consortium: Consortium) -> None:
-    said = words(page_of(consortium, "doctor", "history"))
-    assert "No prediction has been saved yet" in said
-    assert "No prediction can be checked yet" in said
-
-
-def test_an_address_shows_its_part_of_the_history_and_sets_the_filters(consortium: Consortium) -> None:
-    saved(consortium, consortium.add_patient("northeast", "Ann", "Lee"), days_ago=8)
-    bob = consortium.add_patient("northeast", "Bob", "Ng", insurance_cost=None)
-    saved(consortium, bob, days_ago=0.02, person="doctor")
-    saved(consortium, None, days_ago=0.01, model_version="v2")
-    doctor = consortium.workers["doctor"].id
-    yesterday, last_week = (f"{NOW - timedelta(days=days):%Y-%m-%d}" for days in (1, 7))
-    everybody = ["no patient", "Ng, Bob", "Lee, Ann"]
-    shown: list[tuple[dict[str, str], list[str]]] = [
-        ({}, everybody),
-        ({"patient": "le"}, ["Lee, Ann"]),
-        ({"by": str(doctor)}, ["Ng, Bob"]),
-        ({"model": "v2"}, ["no patient"]),
-        ({"from": yesterday}, ["no patient", "Ng, Bob"]),
-        ({"to": last_week}, ["Lee, Ann"]),
-        ({"known": "yes", "patient_id": str(bob)}, []),
-        # What an address says wrongly is left out of it.
-        (
-            {"by": "99999999999", "model": "v9", "from": "soon", "to": "0001-01-01", "patient_id": "7"},
-            everybody,
-        ),
-    ]
-    app = page_of(consortium, "nurse", "history")
-    for address, names in shown:
-        app.query_params.clear()
-        for name, value in address.items():
-            app.query_params[name] = value
-        app.run()
-        assert not app.exception
-        assert [cells[0] for cells in listed(app)] == names, address
-        assert app.selectbox(key="history_by").value == (
-            doctor if "by" in address and names != everybody else None
-        )
-        assert app.text_input(key="history_patient").value == address.get("patient", "")
-
-
-def test_a_filter_stands_in_the_address_and_what_fits_nothing_says_so(consortium: Consortium) -> None:
-    saved(consortium, consortium.add_patient("northeast", "Ann", "Lee"))
-    app = history_at(consortium)
-    app.text_input(key="history_patient").set_value("zz").run()
-    assert address_of(app) == {"patient": "zz"}
-    assert "No prediction fits" in words(app)
-    app.button(key="history_show_all").click().run()
-    assert address_of(app) == {}
-    assert app.text_input(key="history_patient").value == ""
-    assert len(listed(app)) == 1
-
-
-def test_a_long_history_is_read_in_pages_that_have_an_address(consortium: Consortium) -> None:
-    for number in range(25):
-        saved(consortium, None, str(1000 + number), days_ago=1 + number)
-    app = history_at(consortium)
-    first = [cells[2] for cells in listed(app)]
-    assert (len(first), first[0]) == (20, "$1,000")
-    app.button(key="history_next").click().run()
-    second = [cells[2] for cells in listed(app)]
-    assert second == ["$1,020", "$1,021", "$1,022", "$1,023", "$1,024"]
-    assert "Page 2" in words(app)
-    again = history_at(consortium, **address_of(app))
-    assert [cells[2] for cells in listed(again)] == second
-    app.button(key="history_previous").click().run()
-    assert [cells[2] for cells in listed(app)] == first
-
-
-def test_a_page_that_is_gone_leads_back_to_the_beginning(consortium: Consortium) -> None:
-    saved(consortium, None)
-    app = history_at(consortium, cursor="not a page")
-    assert "Start again from its first page." in words(app)
-    app.button(key="history_show_all").click().run()
-    assert len(listed(app)) == 1
-
-
-def test_an_error_appears_once_the_cost_is_known_and_counts_only_if_it_came_later(
-    consortium: Consortium,
-) -> None:
-    later = consortium.add_patient("northeast", "Ann", "Later", insurance_cost=None)
-    before = consortium.add_patient("northeast", "Bob", "Before", insurance_cost=Decimal(7000))
-    for patient_id in (later, before):
-        saved(consortium, patient_id, "8000", interval_low=Decimal(7000), interval_high=Decimal(9500))
-    app = history_at(consortium)
-    assert {cells[0]: cells[5] for cells in listed(app)} == {"Later, Ann": "–", "Before, Bob": "+$1,000*"}
-    assert "No prediction can be checked yet" in words(app)
-    with consortium.site("northeast") as site:
-        known = {"insurance_cost": Decimal(9000), "cost_entered_at": NOW}
-        site.execute(update(Patient).where(Patient.id == later).values(**known))
-        site.commit()
-    app = history_at(consortium)
-    assert {cells[0]: cells[5] for cells in listed(app)} == {
-        "Later, Ann": "−$1,000",
-        "Before, Bob": "+$1,000*",
-    }
-    said = words(app).replace("\xa0", " ")
-    assert "1 prediction could be checked against a cost that came in later." in said
-    assert "1 of 1 actual costs (100 %) lay inside the interval that promises 90 %." in said
-    (line,) = chart(app, "history_error")["data"]
-    assert (line["y"], line["text"]) == ([1000.0], ["1"])
-    kept, promised = chart(app, "history_coverage")["data"]
-    assert (kept["y"], promised["y"]) == ([1.0], [0.9, 0.9])
-
-
-def test_months_are_weighed_by_their_predictions() -> None:
-    months = [
-        MonthAccuracy(date(2026, 9, 1), "v1", 30, 1000.0, 500.0, 0.9, 20),
-        MonthAccuracy(date(2026, 10, 1), "v2", 10, 3000.0, -3500.0, None, 0),
-    ]
-    said = accuracy_in_words(months).replace("\xa0", " ")
-    assert "40 predictions could be checked" in said
-    assert "off by $1,500 a year; taken together they were $500 too low." in said
-    assert "18 of 20 actual costs (90 %)" in said
-    assert "chance" not in said
-    assert "chance plays a large part" in accuracy_in_words(months[1:])
-
-
-def test_an_export_holds_every_prediction_of_the_filter_and_is_recorded(consortium: Consortium) -> None:
-    patient_id = consortium.add_patient("northeast", "Ann", "=Lee", insurance_cost=Decimal(5000))
-    saved(consortium, patient_id, "8000.50", interval_low=Decimal(7000), interval_high=Decimal(9500))
-    actor = page_actor(consortium, "doctor")
-    with site_session(actor) as site:
-        outcomes = list(prediction_history.history_for_export(site=site, actor=actor))
-    content = write_csv(export_headings(), [export_row(outcome) for outcome in outcomes])
-    table = read_table(content, "predictions.csv")
-    row = dict(zip(table.header, table.rows[0][1], strict=True))
-    assert row["Predicted (USD a year)"] == "8000.50"
-    assert row["Error, predicted less actual (USD a year)"] == "3000.50"
-    assert (row["Actual within interval"], row["Actual known before prediction"]) == ("no", "yes")
-    assert row["Model version"] == "v1"
-    with consortium.site("northeast") as site:
-        assert "predictions_exported" in site.scalars(select(AccessEvent.action)).all()
-
-
-def test_a_file_is_made_for_who_presses_then_and_an_ended_session_gets_none(consortium: Consortium) -> None:
-    nurse, doctor = page_actor(consortium, "nurse"), page_actor(consortium, "doctor")
-    assert (
-        _content(doctor, Permission.PATIENTS_EXPORT, lambda presses: presses.name.encode()) == b"The doctor"
-    )
-    with pytest.raises(DownloadFailed, match="Your role does not include this"):
-        _content(nurse, Permission.PATIENTS_EXPORT, lambda _: b"")
-    with consortium.central() as central:
-        central.execute(
-            update(type(consortium.workers["doctor"]))
-            .where(type(consortium.workers["doctor"]).id == doctor.worker_id)
-            .values(is_active=False)
-        )
-        central.commit()
-    with pytest.raises(DownloadFailed, match="session has ended"):
-        _content(doctor, Permission.PATIENTS_EXPORT, lambda _: b"")
-
-
-def page_actor(consortium: Consortium, person: str) -> Any:
-    """Return who acts in a page that `person` has open."""
-    from app.auth.sessions import actor_for_session, open_session
-
-    with central_session() as central:
-        session, _ = open_session(central, worker=consortium.workers[person])
-        return actor_for_session(central, session_id=session.id, address=None)
-
-
-# Batch
-
-HEADER = b"Age;Gender;B.M.I.;kids;Smoker Y/N;region;weight\n"
-GOOD = HEADER + b"19;F;27,9;0;Y;southwest;70\n95;M;22,7;0;N;northwest;80\n"
-
-
-def with_file(app: AppTest, content: bytes) -> AppTest:
-    return app.file_uploader[0].set_value(("many.csv", content, "text/csv")).run()
-
-
-def test_a_file_is_predicted_once_its_columns_are_known(consortium: Consortium, add_model: AddModel) -> None:
-    add_model("v3", metrics=CALIBRATED)
-    app = with_file(page_of(consortium, "doctor", "batch"), GOOD)
-    assert not app.exception
-    chosen = [box.value for box in app.selectbox]
-    assert chosen == ["Age", "Gender", "B.M.I.", "kids", "Smoker Y/N", "region"]
-    app.button(key="batch_predict_file").click().run()
-    assert "2 patients predicted with model version v3." in words(app)
-    table = app.dataframe[-1].value
-    assert list(table["Row"]) == [2, 3]
-    assert list(table["Caution"].str.startswith("Age 95")) == [False, True]
-    with central_session() as central:
-        inputs = {
-            "age": 19,
-            "sex": "female",
-            "bmi": 27.9,
-            "children": 0,
-            "smoker": "yes",
-            "region": "southwest",
-        }
-        first, _ = explanations.explain(central=central, actor=consortium.actors["doctor"], inputs=inputs)
-    assert table["Predicted (USD a year)"][0] == f"${first.predicted_cost:,.0f}"
-    result = app.session_state["batch_result"][1]
-    app.run()
-    assert app.session_state["batch_result"][1] is result, "a rerun predicts nothing again"
-    assert "2 patients predicted" in words(app)
-    assert len(app.get("download_button")) == 2
-
-
-def test_a_result_does_not_stand_beside_other_columns(consortium: Consortium, add_model: AddModel) -> None:
-    add_model()
-    app = with_file(page_of(consortium, "doctor", "batch"), GOOD)
-    app.button(key="batch_predict_file").click().run()
-    app.selectbox[2].set_value("weight").run()
-    assert "2 patients predicted" not in words(app)
-    assert has_key(app, "batch_predict_file")
-    with_file(app, GOOD.replace(b"B.M.I.", b"Index"))
-    assert "Choose the column of: BMI (kg/m²)." in words(app)
-    assert not has_key(app, "batch_predict_file")
-
-
-def test_every_problem_of_a_file_is_listed_and_nothing_predicted(
-    consortium: Consortium, add_model: AddModel
-) -> None:
-    add_model()
-    app = with_file(page_of(consortium, "doctor", "batch"), GOOD + b"190;M;20;-1;N;mars;80\n")
-    assert "Nothing was predicted: 3 problems found." in words(app)
-    found = app.dataframe[-1].value
-    assert list(zip(found["Row"], found["Column"], strict=True)) == [(4, "Age"), (4, "kids"), (4, "region")]
-    assert not has_key(app, "batch_predict_file")
-
-
-def test_a_file_that_is_no_table_says_so(consortium: Consortium, add_model: AddModel) -> None:
-    add_model()
-    assert "is a PDF" in words(with_file(page_of(consortium, "doctor", "batch"), b"%PDF-1.7 nothing"))
-
-
-def test_the_patients_of_an_address_are_predicted_and_saved(
-    consortium: Consortium, add_model: AddModel
-) -> None:
-    add_model("v3", metrics=CALIBRATED)
-    ann = consortium.add_patient("northeast", "Ann", "Lee", insurance_cost=None)
-    consortium.add_patient("northeast", "Bob", "Ng")
-    consortium.add_patient("southwest", "Zoe", "Lee", insurance_cost=None)
-    app = page_of(consortium, "doctor", "batch")
-    assert app.file_uploader
-    app = opened(consortium, "doctor").run()
-    app.query_params["cost"] = "unknown"
-    app.switch_page("../pages/batch.py")
-    app.query_params["cost"] = "unknown"
-    app.run()
-    assert "**1 patient** will be predicted" in words(app)
-    app.button(key="batch_predict_patients").click().run()
-    assert "Each of these predictions was saved to the history." in words(app)
-    assert list(app.dataframe[-1].value["Patient"]) == ["Lee, Ann"]
-    app.run()
-    with consortium.site("northeast") as site:
-        assert site.scalars(select(Prediction.patient_id)).all() == [ann]
-        assert site.scalar(select(func.count()).select_from(Prediction)) == 1, "a rerun saves nothing again"
-    assert [cells[0] for cells in listed(history_at(consortium))] == ["Lee, Ann"]
-
-
-def test_a_selection_that_holds_nobody_says_so(consortium: Consortium, add_model: AddModel) -> None:
-    add_model()
-    app = page_of(consortium, "doctor", "batch")
-    app.segmented_control(key="batch_source").set_value("patients").run()
-    assert "No patients fit" in words(app)
-    assert not has_key(app, "batch_predict_patients")

@@ -20,7 +20,7 @@ from app.auth.sessions import open_session
 from app.components.navigation import PAGES
 from app.components.patient_export import as_csv, export_file
 from app.components.patient_list_view import PatientListView
-from app.components.prediction_downloads import DownloadFailed, _content
+from app.components.prediction_downloads import DownloadFailed, file_content
 from app.databases import central_session
 from app.errors import FedcostError
 from app.permissions import PERMISSIONS, Permission
@@ -227,7 +227,7 @@ def test_an_export_asks_who_presses_when_the_file_is_made(consortium: Consortium
                 export_file(*arguments)
             actor = replace(consortium.actors[person], session_id=session.id)
             with pytest.raises(DownloadFailed, match=REFUSED):
-                _content(actor, Permission.PATIENTS_EXPORT, lambda presses: presses.name.encode())
+                file_content(actor, Permission.PATIENTS_EXPORT, lambda presses: presses.name.encode())
             kept += [("pages/patients.py export", role.value), ("download for patients_export", role.value)]
     assert _refusals(consortium) == kept
     with consortium.site("northeast") as site:
