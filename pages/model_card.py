@@ -29,7 +29,7 @@ CARD_WIDTH = 820  # pixels
 # Tables of groups stand below each other, so their columns do too; a telephone has no room to spare. On paper there is
 # no menu, and the page is as long as what it says.
 STYLE = """<style>
-@media (min-width:641px) { [class*=st-key-figures_groups] table{table-layout:fixed} }
+@media (min-width:641px) { [class*=st-key-figures_groups] table{table-layout:fixed!important;width:100%!important} }
 @media (max-width:640px) { [class*=st-key-figures] :is(th,td){padding-inline:.2rem!important} }
 .st-key-figures_intervals td{white-space:nowrap}
 @media print {
