@@ -26,6 +26,11 @@ def _asks(page: Page, **query: str) -> None:
     expect(page).to_have_url(re.compile(f"/patients{re.escape('?' + expected) if expected else ''}$"))
 
 
+def _shows(page: Page, names: list[str]) -> None:
+    """Wait until the table holds exactly these patients, in this order."""
+    expect(page.get_by_role("table").get_by_role("link")).to_have_text(names, timeout=20_000)
+
+
 def _open_first(page: Page, search: str) -> str:
     """Open the first patient that a search finds and return the name."""
     page.goto(f"/patients?q={search}")
@@ -69,6 +74,47 @@ def test_search_filters_and_order_stand_in_the_address(browser: Browser, product
         assert int(ages.inner_text()) >= 30
         expect(page.get_by_role("columnheader", name="Age")).to_have_attribute("aria-sort", "descending")
         picture(page, "patients_filtered_1280_light")
+
+
+def test_a_copied_address_and_the_back_button_bring_a_view_back(browser: Browser, product: Product) -> None:
+    with browsing(browser, product) as page:
+        sign_in(page, DOCTOR)
+        page.goto("/patients?q=che")
+        expect(page.get_by_text("patients match")).to_be_visible(timeout=20_000)
+        settle(page)
+        found = _names(page)
+        page.get_by_role("button", name="Filters", exact=True).click()
+        page.get_by_test_id("stPopoverBody").get_by_role("radio", name="No", exact=True).click()
+        expect(page.get_by_text("Filters active: 1")).to_be_attached()
+        page.keyboard.press("Escape")
+        page.get_by_role("button", name="Age", exact=True).click()
+        age = page.get_by_role("columnheader", name="Age")
+        expect(age).to_have_attribute("aria-sort", "ascending")
+        _asks(page, q="che", smoker="no", sort="age")
+        shown = _names(page)
+        assert shown != found
+
+        with browsing(browser, product, state=page.context.storage_state()) as other:
+            other.goto(page.url)
+            _shows(other, shown)
+            expect(other.get_by_text("Filters active: 1")).to_be_visible()
+
+        page.go_back()
+        expect(age).to_have_attribute("aria-sort", "none")
+        _asks(page, q="che", smoker="no")
+        page.go_back()
+        _shows(page, found)
+        _asks(page, q="che")
+        expect(page.get_by_text("Filters active")).to_have_count(0)
+        page.go_forward()
+        expect(page.get_by_text("Filters active: 1")).to_be_visible()
+        page.get_by_role("button", name="Clear all").click()
+        expect(page.get_by_text("334 patients")).to_be_visible()
+        expect(page.get_by_label("Search by name", exact=True)).to_have_value("")
+
+        page.goto("/patients?age=abc&q=che")
+        expect(page.get_by_text("Age: “abc” is not a range such as 30-45.")).to_be_visible(timeout=20_000)
+        _shows(page, found)
 
 
 def test_a_row_opens_its_patient_and_the_way_back_leads_to_the_same_page(
