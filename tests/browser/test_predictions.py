@@ -1,13 +1,15 @@
-"""Predictions in a browser: an answer that follows every edit, and costs that came in later."""
+"""Predictions in a browser: an answer that follows every edit, a file of many, and costs that came in later."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from app.services.tabular import read_table
 from fl.features import FEATURES
 from tests.browser.at_work import browsing, go_to, picture, settle, sign_in, usd
 from tests.browser.conftest import Product
@@ -15,6 +17,12 @@ from tests.browser.demonstration import Caller, train
 
 DOCTOR = "doctor@southeast.demo.local"
 ROUNDS = 2
+FILE = (
+    "{heading};Gender;BMI;Kids;Smoking;Area\n"
+    "40;F;27,5;1;no;southeast\n"
+    "40;F;27,5;1;yes;southeast\n"
+    "{age};M;31,0;0;N;southwest\n"
+)
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +60,42 @@ def test_the_answer_follows_every_edit_and_an_unusual_value_has_its_caution(
         age.fill("950")
         expect(page.get_by_text("Age is '950'")).to_be_visible()
         expect(page.get_by_test_id("amount")).to_have_count(0)
+
+
+def test_a_file_is_refused_by_row_and_column_and_predicted_when_it_is_right(
+    clinic: Caller, browser: Browser, product: Product, tmp_path: Path
+) -> None:
+    wrong, right, result = (tmp_path / name for name in ("wrong.csv", "right.csv", "result.csv"))
+    wrong.write_text(FILE.format(heading="Years", age=140), encoding="utf-8")
+    right.write_text(FILE.format(heading="Age", age=52), encoding="utf-8")
+    with browsing(browser, product) as page:
+        sign_in(page, DOCTOR)
+        go_to(page, "Batch")
+        chooser = page.locator("input[type=file]")
+        expect(chooser).to_be_attached(timeout=20_000)
+        chooser.set_input_files(wrong)
+        expect(page.get_by_text("Choose the column of: Age (years).")).to_be_visible(timeout=20_000)
+        page.get_by_label("Age (years)", exact=True).click()
+        page.get_by_role("option", name="Years", exact=True).click()
+        expect(page.get_by_text("Nothing was predicted: 1 problem found.")).to_be_visible(timeout=20_000)
+        # The table of problems is drawn on a canvas; its cells are in the page for those who cannot see it.
+        problems = page.get_by_test_id("stDataFrame").last  # the first one is the preview of the file
+        problems.scroll_into_view_if_needed()
+        cells = problems.get_by_role("gridcell", include_hidden=True)
+        expect(cells).to_have_text(["4", "Years", re.compile("^Age is '140'")], timeout=20_000)
+        expect(page.get_by_role("button", name="Predict 3 patients")).to_have_count(0)
+        chooser.set_input_files(right)
+        page.get_by_role("button", name="Predict 3 patients").click(timeout=20_000)
+        expect(page.get_by_text("3 patients predicted with model version")).to_be_visible(timeout=20_000)
+        settle(page)
+        with page.expect_download() as download:
+            page.get_by_role("button", name="Download CSV").click()
+        download.value.save_as(result)
+    table = read_table(result.read_bytes(), result.name)
+    cost = table.header.index("Predicted cost (USD a year)")
+    first, second, _ = (float(cells[cost]) for _, cells in table.rows)
+    assert second > first + 5_000, "the second patient is the first one as a smoker"
+    assert "Model version" in table.header
 
 
 def test_a_cost_that_came_in_later_stands_beside_its_prediction(
