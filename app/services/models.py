@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model version ready to predict; `row` is its record without the weights.
+    """A model version ready to predict.
 
     Attributes
     ----------
@@ -38,7 +38,6 @@ class LoadedModel:
 
     version: str
     model: CostModel
-    row: ModelVersion
     calibration: Calibration | None = None
 
 
@@ -164,10 +163,13 @@ def champion(*, central: Session) -> LoadedModel:
     Conflict
         If its weights are damaged or it was trained on other input columns.
     """
-    row = _champion_row(central)
-    if row is None:
+    query = select(
+        ModelVersion.id, ModelVersion.version, ModelVersion.weights_sha256, ModelVersion.trained_at
+    ).where(ModelVersion.status == VersionStatus.CHAMPION)
+    key = central.execute(query).one_or_none()
+    if key is None:
         raise NoModelYet
-    return _LOADED.get(central, row)
+    return _LOADED.get(central, tuple(key))
 
 
 def calibration_of(row: ModelVersion) -> Calibration | None:
@@ -187,36 +189,35 @@ def _champion_row(central: Session) -> ModelVersion | None:
 
 @dataclass
 class _LoadedModels:
-    """The few versions used last; a version's weights never change, so nothing here goes stale."""
+    """The few versions used last; what is read of one never changes, so nothing here goes stale."""
 
     size: int
-    _models: OrderedDict[tuple[str, str], CostModel] = field(default_factory=OrderedDict)
+    _models: OrderedDict[tuple[Any, ...], LoadedModel] = field(default_factory=OrderedDict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def get(self, central: Session, row: ModelVersion) -> LoadedModel:
-        key = (row.version, row.weights_sha256)
+    def get(self, central: Session, key: tuple[Any, ...]) -> LoadedModel:
+        """Return a version by its id and whatever else tells it from that of another database."""
         with self._lock:
-            model = self._models.get(key)
-            if model is not None:
+            loaded = self._models.get(key)
+            if loaded is not None:
                 self._models.move_to_end(key)
-        if model is None:
-            model = _read_model(central, row)
-            with self._lock:
-                self._models[key] = model
-                while len(self._models) > self.size:
-                    self._models.popitem(last=False)
-        return LoadedModel(row.version, model, row, calibration_of(row))
+                return loaded
+        row = central.get_one(ModelVersion, key[0])
+        loaded = LoadedModel(row.version, _read_model(row), calibration_of(row))
+        with self._lock:
+            self._models[key] = loaded
+            while len(self._models) > self.size:
+                self._models.popitem(last=False)
+        return loaded
 
 
 _LOADED = _LoadedModels(size=4)
 
 
-def _read_model(central: Session, row: ModelVersion) -> CostModel:
-    stored = central.scalar(select(ModelVersion.weights).where(ModelVersion.id == row.id))
-    assert stored is not None
+def _read_model(row: ModelVersion) -> CostModel:
     unusable = Conflict(f"Model {row.version} cannot be used. Please tell an administrator.")
     try:
-        weights = weights_from_bytes(stored)
+        weights = weights_from_bytes(row.weights)
         model = CostModel(Preprocessing.from_json(row.preprocessing), weights)
     except (ValueError, KeyError, TypeError) as error:
         logger.error("model version %s cannot be read: %s", row.version, error)

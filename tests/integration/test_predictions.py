@@ -82,7 +82,7 @@ def test_weights_are_read_once_per_version(consortium: Any, central: Session, ad
     finally:
         event.remove(engine, "before_cursor_execute", remember)
     assert len(statements) == 4
-    assert sum("model_versions.weights " in statement for statement in statements) == 1
+    assert sum("model_versions.weights," in statement for statement in statements) == 1
 
 
 def test_damaged_weights_and_other_columns_are_not_used(
@@ -115,7 +115,7 @@ def test_a_model_that_answers_no_number_is_a_named_error(
         type(loaded.model.preprocessing).from_json(preprocessing), loaded.model.weights
     )
     with pytest.raises(Conflict, match="no usable cost"):
-        predictions.predict_with(models.LoadedModel("broken", model, row), VALUES)
+        predictions.predict_with(models.LoadedModel("broken", model), VALUES)
 
 
 def test_a_prediction_takes_less_than_a_millisecond(

@@ -91,7 +91,7 @@ from fl.model import CostModel, initial_weights
 
 model = CostModel(Preprocessing(INPUT_NAMES, (0.0,) * 13, (1.0,) * 13, 13000.0, 12000.0), initial_weights(1))
 values = {"age": 40, "sex": "male", "bmi": 27.5, "children": 2, "smoker": "no", "region": "northeast"}
-made = predictions.predict_with(models.LoadedModel("v1", model, None), values)
+made = predictions.predict_with(models.LoadedModel("v1", model), values)
 assert made.predicted_cost >= 0
 heavy = sorted({name.partition(".")[0] for name in sys.modules} & {"tensorflow", "keras", "flwr", "ray", "sklearn"})
 assert not heavy, heavy
