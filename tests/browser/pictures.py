@@ -47,7 +47,7 @@ _FILE = write_csv(
 class Picture:
     """One picture: its file name without ending, who sees it, where, what is done first, and its largest height.
 
-    `{costly}` in the path stands for the patient with the highest predicted cost.
+    In the path, `{costly}` is the patient with the highest predicted cost and `{known}` one whose cost came later.
     """
 
     name: str
@@ -92,7 +92,7 @@ PICTURES: tuple[Picture, ...] = (
     Picture("sign-in", None, "/", height=700),
     Picture("overview", DOCTOR, "/overview", height=1000),
     Picture("patients", DOCTOR, "/patients?smoker=yes&age=30-45", height=900),
-    Picture("patient", DOCTOR, "/patient?patient={costly}"),
+    Picture("patient", DOCTOR, "/patient?patient={known}"),
     Picture("patient-form", DOCTOR, "/patient?new=yes", _wrong_age),
     Picture("import", DOCTOR, "/patient_import", _file_with_errors, height=1500),
     Picture("predict", DOCTOR, "/predict?patient={costly}", height=1250),
@@ -115,9 +115,10 @@ def make_pictures(browser: Browser, product: Product) -> None:
     work_at_a_hospital(product)
     predicted = Caller(product, DOCTOR).call("GET", "/predictions/history?limit=50")["items"]
     costly = max(predicted, key=lambda each: float(each["predicted_cost"]))["patient_id"]
+    known = next(each["patient_id"] for each in predicted if each["actual_cost"] is not None)
     states: dict[str, object] = {}
     for picture in PICTURES[1:]:
-        taken[picture.name] = _take(browser, product, picture, states, costly=costly)
+        taken[picture.name] = _take(browser, product, picture, states, costly=costly, known=known)
     IMAGES.mkdir(parents=True, exist_ok=True)
     for name, content in taken.items():
         (IMAGES / f"{name}.png").write_bytes(content)
