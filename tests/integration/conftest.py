@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import uuid
 from collections.abc import Callable, Iterator
@@ -33,6 +34,13 @@ PEOPLE = {
     "nurse": ("nurse@northeast.test.local", Role.NURSE, "northeast"),
     "other_doctor": ("doctor@southwest.test.local", Role.DOCTOR, "southwest"),
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def what_stands_is_not_collected_again() -> None:
+    """Streamlit collects garbage after every rerun, which takes longer the more a long test run has left standing."""
+    gc.collect()
+    gc.freeze()
 
 
 @dataclass
