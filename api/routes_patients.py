@@ -28,7 +28,7 @@ from app.actor import Actor
 from app.databases import site_session
 from app.errors import InvalidInput
 from app.permissions import Permission
-from app.services import patient_records, patients, prediction_history
+from app.services import patient_entry, patient_records, patients, prediction_history
 from fl.features import FEATURE_NAMES, TARGET_NAME
 
 router = APIRouter(prefix="/patients", tags=["patients"], route_class=GuardedRoute)
@@ -73,7 +73,7 @@ def add_patient(
     ] = False,
 ) -> Any:
     """Add a patient; 409 with the ids if there are patients of the same name and age."""
-    problems = patient_records.check_entry(**_record(entry))
+    problems = patient_entry.check_entry(**_record(entry))
     if problems:
         raise InvalidInput(problems)
     if not accept_duplicate:

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from app.demo_people import ADDRESS, CONSORTIUM_STAFF, HOSPITAL_STAFF, HOSPITALS, invent_names
 from app.services import audit
 from app.services.imports import PatientRow, RowProblem, check_file
-from app.services.patient_records import column_values
+from app.services.patient_entry import column_values
 from app.settings import DEMO_PASSWORD
 from db import cohort
 from db.central import AuditEvent, Institution, MedicalWorker

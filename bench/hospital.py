@@ -56,14 +56,14 @@ class Hospital:
 
 
 @contextmanager
-def hospital(folder: Path) -> Iterator[Hospital]:
+def hospital(folder: Path, *, patients: int = PATIENTS) -> Iterator[Hospital]:
     """Make one in an embedded PostgreSQL of its own, as durable as in use, and take it down afterwards."""
     folder.chmod(0o755)  # the server may run as another user
     server = EmbeddedPostgres(folder / "postgres")
     server.start()
     try:
         urls = provision(server, (CODE,))
-        load_patients(urls.sites[CODE], PATIENTS)
+        load_patients(urls.sites[CODE], patients)
         password = secrets.token_urlsafe(16)
         yield Hospital(urls, password, _staff_with_model(urls, password))
     finally:

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import json
 import random
-import secrets
 import sys
 import tempfile
 import time
-import uuid
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -24,16 +22,11 @@ from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from app.actor import Actor
-from app.auth.passwords import hash_password
 from app.services.patient_query import PatientFilter, PatientSort, sort_key
 from app.services.patients import list_patients
-from bench.hospital import CODE, EMAIL, Hospital
-from bench.million import load_patients
+from bench.hospital import CODE, Hospital, hospital
 from bench.patients_page import page_milliseconds
-from db.central import Institution, MedicalWorker, Role
-from db.embedded import EmbeddedPostgres
 from db.engines import sessions_for
-from db.provision import DatabaseUrls, provision
 from db.site import Patient
 from fl.features import FEATURE_BY_NAME
 
@@ -63,25 +56,17 @@ class Asked:
 
 def main() -> None:
     """Load, measure, print the table and the JSON line; leave with 1 if a target is missed."""
-    folder = Path(tempfile.mkdtemp(prefix="fedcost-bench-"))
-    folder.chmod(0o755)  # the server may run as another user
-    server = EmbeddedPostgres(folder / "postgres")
-    server.start()
-    try:
-        urls = provision(server, (CODE,))
-        started = time.perf_counter()
-        load_patients(urls.sites[CODE], ROWS)
-        print(f"{ROWS:,} patients loaded in {time.perf_counter() - started:.0f} s", flush=True)
-        place = staffed(urls)
+    with (
+        tempfile.TemporaryDirectory(prefix="fedcost-bench-") as folder,
+        hospital(Path(folder), patients=ROWS) as place,
+    ):
         database = {kind: p95(milliseconds(place, asked)) for kind, asked in questions(place).items()}
         for kind, took in database.items():
             print(f"  {kind:<12}{took:8.1f} ms in the database, p95 of {CALLS}", flush=True)
-        page = page_milliseconds(place, folder, searches=some_searches(place, 20))
-        for action, each in page.items():
-            print(f"  {action:<12}{p95(each):8.1f} ms in the page, p95 of {len(each)}", flush=True)
-        page_p95 = p95([one for each in page.values() for one in each])
-    finally:
-        server.erase()
+        page = page_milliseconds(place, Path(folder), searches=some_searches(place, 20))
+    for action, each in page.items():
+        print(f"  {action:<12}{p95(each):8.1f} ms in the page, p95 of {len(each)}", flush=True)
+    page_p95 = p95([one for each in page.values() for one in each])
     measured = {
         "rows": ROWS,
         "db_p95_ms": {kind: round(took, 1) for kind, took in database.items()},
@@ -90,36 +75,6 @@ def main() -> None:
     print(json.dumps(measured))
     if max(database.values()) >= DATABASE_TARGET or page_p95 >= PAGE_TARGET:
         sys.exit(1)
-
-
-def staffed(urls: DatabaseUrls) -> Hospital:
-    """Add the hospital and its doctor."""
-    password = secrets.token_urlsafe(16)
-    with sessions_for(urls.central)() as central, central.begin():
-        institution = Institution(code=CODE, name="Northeast Hospital")
-        central.add(institution)
-        central.flush()
-        doctor = MedicalWorker(
-            email=EMAIL,
-            password_hash=hash_password(password),
-            name="The doctor",
-            role=Role.DOCTOR,
-            institution_id=institution.id,
-        )
-        central.add(doctor)
-        central.flush()
-        actor = Actor(
-            worker_id=doctor.id,
-            name=doctor.name,
-            email=EMAIL,
-            role=Role.DOCTOR,
-            institution_id=institution.id,
-            institution_code=CODE,
-            institution_name=institution.name,
-            session_id=uuid.uuid4(),
-            address="192.0.2.1",
-        )
-    return Hospital(urls, password, actor)
 
 
 def questions(place: Hospital) -> dict[str, list[Asked]]:

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fl.evaluation import SMALLEST_CELL as SMALLEST_CELL
-from fl.evaluation import HoldoutSums, holdout_sums, pooled
+from fl.evaluation import SMALLEST_CELL, HoldoutSums, holdout_sums, pooled
 from fl.features import FEATURES, INPUT_NAMES, Feature
 
 

@@ -17,8 +17,8 @@ from app.components.prediction_mapping import (
     columns_missing,
     show_file_guide,
     show_mapping,
-    show_row_problems,
 )
+from app.components.row_problems import show_row_problems
 from app.databases import central_session, site_session
 from app.errors import NoModelYet
 from app.permissions import Permission
@@ -97,7 +97,9 @@ def show_file(actor: Actor) -> None:
         check = batch.check_batch(table, mapping)
         keep(_CHECK, made_from, check)
     if check.problems:
-        show_row_problems(check.problems, key="batch_problems")
+        show_row_problems(
+            check.problems, rows=len(table.rows), outcome="Nothing was predicted", key="batch_problems"
+        )
         return
     if remembered(_RESULT, made_from) is None:
         waiting = st.empty()

@@ -8,12 +8,12 @@ import streamlit as st
 
 from app.actor import Actor
 from app.components.browser import browser_zone
+from app.components.downloads import show_downloads
 from app.components.empty import NextStep, show_empty
 from app.components.formats import plain
 from app.components.guard import acting, show_error
 from app.components.paging import show_page_turner
 from app.components.prediction_accuracy import show_accuracy
-from app.components.prediction_downloads import show_downloads
 from app.components.prediction_filters import clear_filters, is_filtered, show_filters, shown_place, turn_to
 from app.components.prediction_table import (
     export_headings,

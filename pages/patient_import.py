@@ -5,12 +5,14 @@ from __future__ import annotations
 import streamlit as st
 
 from app.actor import Actor
+from app.components.column_choice import choose_columns
 from app.components.formats import count, plain
 from app.components.guard import acting, show_error
 from app.components.import_state import (
     FileInWork,
     ImportDone,
     begin_anew,
+    column_key,
     file_in_work,
     keep_result,
     last_import,
@@ -19,19 +21,19 @@ from app.components.import_state import (
     upload_key,
 )
 from app.components.import_view import (
-    choose_columns,
     result_sentence,
     show_comparison,
     show_import_guide,
     show_preview,
-    show_row_problems,
 )
 from app.components.navigation import page
+from app.components.row_problems import show_row_problems
 from app.databases import site_session
 from app.errors import InvalidInput
 from app.permissions import Permission
 from app.services import imports
 from app.services.import_check import mapping_problems
+from app.services.import_mapping import FIELDS
 from app.services.imports import ImportComparison
 from app.services.tabular import FILE_TYPES, read_table
 
@@ -79,7 +81,7 @@ def show_file(actor: Actor, file: FileInWork) -> None:
     for note in file.table.notes:
         st.info(plain(note), icon=":material/info:")
     st.header("2. Which column is which", anchor=False)
-    file.choose(choose_columns(file))
+    file.choose(choose_columns(file.table, FIELDS, file.columns, key_of=column_key))
     wrong = mapping_problems(file.table.header, file.columns)
     if wrong:
         lines = "\n".join(f"- {plain(problem.message)}" for problem in wrong)
@@ -96,7 +98,12 @@ def show_file(actor: Actor, file: FileInWork) -> None:
     if file.check.rows:
         show_preview(file.check.rows)
     if file.check.problems:
-        show_row_problems(file.check, rows=len(file.table.rows))
+        show_row_problems(
+            file.check.problems,
+            rows=len(file.table.rows),
+            outcome="Nothing can be imported yet",
+            key="import_problems",
+        )
         return
     if file.comparison is None:
         compare(file)

@@ -67,6 +67,11 @@ def signed_usd(amount: float | Decimal | None) -> str:
     return f"{sign}${abs(amount):,.0f}"
 
 
+def usd_range(low: float | Decimal | None, high: float | Decimal | None) -> str:
+    """Write an interval in whole US dollars: `$4,100 – $9,800`; one that is not known has no ends."""
+    return NOT_KNOWN if low is None or high is None else f"{usd(low)} – {usd(high)}"
+
+
 def number(value: float | None, digits: int = 3) -> str:
     """Write a number with `digits` decimals and thousands separators."""
     return NOT_KNOWN if value is None else f"{value:,.{digits}f}"

@@ -5,9 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
-import secrets
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +17,7 @@ from app.actor import Actor
 from app.auth.login_form import current_actor
 from app.components.formats import plain
 from app.errors import FedcostError, InvalidInput, NoModelYet, PermissionRefused, SessionEnded
+from app.log_privacy import log_fault
 from app.permissions import Permission
 from app.services import audit
 
@@ -49,9 +48,7 @@ def show_failure(error: Exception) -> None:
     The message of the exception is neither shown nor logged: a database error quotes the row, and the row may
     hold a patient's name.
     """
-    reference = secrets.token_hex(4)
-    stack = "".join(traceback.format_tb(error.__traceback__))
-    logger.error("page failed, reference %s: %s\n%s", reference, type(error).__name__, stack)
+    reference = log_fault(logger, error, at="a page")
     st.error(
         "Something went wrong on our side. Please try again; if it happens again, give your "
         f"administrator this reference: {reference}.",

@@ -1,4 +1,4 @@
-"""The steps of an import as a person reads them: what a file must look like, its columns, and what was found."""
+"""The steps of an import as a person reads them: what a file must look like, and what was found in it."""
 
 from __future__ import annotations
 
@@ -7,25 +7,15 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
-from app.components.browser import is_telephone
+from app.components.column_choice import field_label
 from app.components.formats import COST_NOT_KNOWN, count, feature_heading, feature_value, plain
-from app.components.import_state import FileInWork, column_key
-from app.components.tables import ROW_HEIGHT
-from app.services.import_mapping import FIELDS, ImportField, unclear_columns
-from app.services.imports import ImportCheck, ImportComparison, ImportResult, PatientRow, RowProblem
+from app.services.import_mapping import FIELDS
+from app.services.imports import ImportCheck, ImportComparison, ImportResult, PatientRow
 from app.services.tabular import write_csv, write_excel
-from fl.features import FEATURE_BY_NAME, FEATURES, TARGET_NAME
+from fl.features import FEATURES
 
-PROBLEMS_SHOWN = 1000
 PREVIEWED = 10  # rows
-SAMPLES = 3
-LONGEST_SAMPLE = 24
 ROWS_NAMED = 10
-# A telephone shows a problem whole, on a few lines; pixels.
-LINE_HEIGHT, PROBLEM_LINES = 22, 4
-NARROW_ROW, NARROW_COLUMN, NARROW_PROBLEM = 50, 85, 215
-_COLUMNS_ABREAST = 3
-_NO_COLUMN = ""  # the choice of none
 _TEMPLATE = tuple(field.name for field in FIELDS if field.name != "full_name")
 
 
@@ -40,7 +30,9 @@ def show_import_guide() -> None:
             "below. Needed are:\n\n" + "\n".join(lines)
         )
         lines = [
-            f"- **{_named(field)}**: {plain(field.expectation)}" for field in FIELDS if not field.required
+            f"- **{field_label(field)}**: {plain(field.expectation)}"
+            for field in FIELDS
+            if not field.required
         ]
         st.markdown("Welcome, but not needed:\n\n" + "\n".join(lines))
         st.markdown(
@@ -65,29 +57,6 @@ def show_import_guide() -> None:
                 on_click="ignore",
                 key="import_template_csv",
             )
-
-
-def choose_columns(file: FileInWork) -> dict[str, str | None]:
-    """Show which column is taken for which field, with values from it; return the person's choice."""
-    header = [heading for heading in file.table.header if heading]
-    unclear = unclear_columns(file.table.header)
-    chosen: dict[str, str | None] = {}
-    for start in range(0, len(FIELDS), _COLUMNS_ABREAST):
-        for field, place in zip(
-            FIELDS[start : start + _COLUMNS_ABREAST], st.columns(_COLUMNS_ABREAST), strict=False
-        ):
-            with place:
-                heading = _choose_column(field, header, file.columns[field.name])
-                chosen[field.name] = heading
-                if heading is not None:
-                    st.caption(_samples(file, heading))
-                elif field.name in unclear:
-                    st.caption(f"May be {plain(' or '.join(unclear[field.name]))}: please choose.")
-                elif field.required:
-                    st.caption(f"Needed: {plain(field.expectation)}")
-                else:
-                    st.caption(plain(field.expectation))
-    return chosen
 
 
 def show_preview(rows: Sequence[PatientRow]) -> None:
@@ -128,48 +97,6 @@ def show_preview(rows: Sequence[PatientRow]) -> None:
     )
     if len(rows) > PREVIEWED:
         st.caption(f"The first {PREVIEWED} of {count(len(rows), 'patient')}, as they will be kept.")
-
-
-def show_row_problems(check: ImportCheck, *, rows: int) -> None:
-    """List everything that is wrong, by row and column, with a count for each column; offer it as a file."""
-    wrong = len({problem.row for problem in check.problems})
-    st.error(
-        f"Nothing can be imported yet: {count(len(check.problems), 'problem')} in "
-        f"{wrong:,} of {count(rows, 'row')}. Correct the file and choose it again, or choose other columns above.",
-        icon=":material/error:",
-    )
-    by_column: dict[str, int] = {}
-    for problem in check.problems:
-        where = problem.column or "whole row"
-        by_column[where] = by_column.get(where, 0) + 1
-    if len(by_column) > 1:
-        listed = sorted(by_column.items(), key=lambda item: -item[1])[:ROWS_NAMED]
-        st.caption(" · ".join(f"{plain(where)}: {count(problems)}" for where, problems in listed))
-    shown = check.problems[:PROBLEMS_SHOWN]
-    narrow = is_telephone()
-    st.dataframe(
-        pd.DataFrame(_problem_rows(shown), columns=["Row", "Column", "Problem"]),
-        hide_index=True,
-        row_height=PROBLEM_LINES * LINE_HEIGHT if narrow else ROW_HEIGHT,
-        key="import_problems",
-        column_config={
-            "Row": st.column_config.NumberColumn(width=NARROW_ROW if narrow else "small", format="%d"),
-            "Column": st.column_config.TextColumn(width=NARROW_COLUMN if narrow else "small"),
-            "Problem": st.column_config.TextColumn(width=NARROW_PROBLEM if narrow else "large"),
-        },
-        alt="Problems in the file, by row and column",
-    )
-    if len(shown) < len(check.problems):
-        st.caption(f"The first {len(shown):,} of {len(check.problems):,} problems; all are in the download.")
-    st.download_button(
-        "Download all problems (CSV)",
-        data=lambda: write_csv(("Row", "Column", "Problem"), _problem_rows(check.problems)),
-        file_name="problems.csv",
-        mime="text/csv",
-        icon=":material/download:",
-        on_click="ignore",
-        key="import_problems_download",
-    )
 
 
 def show_comparison(check: ImportCheck, found: ImportComparison) -> None:
@@ -224,40 +151,3 @@ def result_sentence(result: ImportResult) -> str:
 
 def _patients(number: int) -> str:
     return count(number, "patient is", "patients are")
-
-
-def _choose_column(field: ImportField, header: list[str], present: str | None) -> str | None:
-    key = column_key(field.name)
-    if key not in st.session_state:
-        st.session_state[key] = present or _NO_COLUMN
-    chosen = st.selectbox(
-        _named(field),
-        [_NO_COLUMN, *header],
-        format_func=lambda heading: heading or "– not in the file –",
-        key=key,
-    )
-    return chosen or None
-
-
-def _named(field: ImportField) -> str:
-    feature = FEATURE_BY_NAME.get(field.name)
-    if feature is not None:
-        return feature_heading(feature)
-    return f"{field.label} (USD a year)" if field.name == TARGET_NAME else field.label
-
-
-def _samples(file: FileInWork, heading: str) -> str:
-    """Return the first different values of a column."""
-    place = file.table.header.index(heading)
-    values = dict.fromkeys(
-        cells[place] for _, cells in file.table.rows[:200] if place < len(cells) and cells[place]
-    )
-    shown = [
-        value if len(value) <= LONGEST_SAMPLE else f"{value[:LONGEST_SAMPLE]}…"
-        for value in [*values][:SAMPLES]
-    ]
-    return "For example " + plain(" · ".join(shown)) if shown else "The column is empty"
-
-
-def _problem_rows(problems: Sequence[RowProblem]) -> list[tuple[int, str, str]]:
-    return [(problem.row, problem.column or "", problem.message) for problem in problems]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,11 +11,11 @@ from streamlit.delta_generator import DeltaGenerator
 from app.components.formats import plain
 from app.components.patient_draft import FIELDS, Draft
 from app.components.prediction_fields import live_inputs
-from app.services.patient_records import check_entry
+from app.services.patient_entry import check_entry
+from app.services.written_numbers import written_plainly
 from fl.features import FEATURE_BY_NAME, FEATURE_NAMES, TARGET_NAME, FieldProblem
 
 COST_FIELD_LABEL = "Known insurance cost (USD a year)"
-_THOUSANDS = re.compile(r"\$?\d{1,3}(,\d{3})+(\.\d*)?|\$\d+(\.\d*)?", re.ASCII)
 
 
 def show_fields(draft: Draft) -> list[FieldProblem]:
@@ -60,9 +59,7 @@ def show_fields(draft: Draft) -> list[FieldProblem]:
 
 def entry_of(values: Mapping[str, Any]) -> tuple[str, str, dict[str, Any], str]:
     """Return what was typed as the services take it: first name, last name, inputs, cost."""
-    cost = str(values.get(TARGET_NAME) or "").strip()
-    if _THOUSANDS.fullmatch(cost):
-        cost = cost.replace(",", "").lstrip("$")
+    cost = written_plainly(str(values.get(TARGET_NAME) or ""), decimal_comma=False, decimal_point=True)
     return (
         str(values.get("first_name") or ""),
         str(values.get("last_name") or ""),

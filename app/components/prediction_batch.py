@@ -10,9 +10,9 @@ import pandas as pd
 import streamlit as st
 
 from app.actor import Actor
+from app.components.downloads import show_downloads
 from app.components.formats import NOT_KNOWN, count, feature_heading, feature_value, plain, usd
 from app.components.navigation import page
-from app.components.prediction_downloads import show_downloads
 from app.components.tables import ROW_HEIGHT
 from app.databases import site_session
 from app.permissions import Permission

@@ -11,8 +11,8 @@ import plotly.graph_objects as go
 from app.components.browser import is_dark, is_telephone, theme_colour
 from app.components.charts import COLOURS
 from app.components.formats import feature_heading, feature_value, signed_usd, usd
+from app.services.cost_histogram import CostDistribution
 from app.services.explanations import Explanation
-from app.services.patients import CostDistribution
 from fl.features import FEATURES
 
 CHART_CONFIG: dict[str, Any] = {"displayModeBar": False, "scrollZoom": False}

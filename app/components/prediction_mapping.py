@@ -1,21 +1,16 @@
-"""A file for many predictions: what it must look like, which column is which value, and what is wrong in it."""
+"""A file for many predictions: what it must look like, and which column is which value."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-import pandas as pd
 import streamlit as st
 
-from app.components.formats import count, feature_heading, plain
-from app.services.import_mapping import guess_mapping
-from app.services.imports import RowProblem
+from app.components.column_choice import choose_columns
+from app.components.formats import feature_heading, plain
+from app.services.import_mapping import FIELD_BY_NAME, guess_mapping
 from app.services.tabular import Table
 from fl.features import FEATURES
-
-PROBLEMS_SHOWN = 1000
-PREVIEW_ROWS = 5
-_COLUMNS = 3
 
 
 def show_file_guide() -> None:
@@ -30,68 +25,21 @@ def show_file_guide() -> None:
 
 
 def show_mapping(table: Table, *, key: str) -> dict[str, str | None]:
-    """Show which column was taken for which value, let the reader change it, and return the choice.
-
-    Returns
-    -------
-    dict
-        Feature name -> heading of its column, None where there is none.
-    """
-    guess = guess_mapping(table.header)
+    """Show which column was taken for which feature, let the reader change it, and return the choice."""
     st.markdown(
         "**Which column is which**  \n:small[Guessed from the headings; please change what is not right.]"
     )
-    mapping: dict[str, str | None] = {}
-    for start in range(0, len(FEATURES), _COLUMNS):
-        for feature, column in zip(FEATURES[start : start + _COLUMNS], st.columns(_COLUMNS), strict=False):
-            guessed = guess.get(feature.name)
-            with column:
-                mapping[feature.name] = st.selectbox(
-                    feature_heading(feature),
-                    table.header,
-                    index=table.header.index(guessed) if guessed in table.header else None,
-                    key=f"{key}_{feature.name}",
-                    placeholder="Choose its column",
-                )
+    mapping = choose_columns(
+        table,
+        [FIELD_BY_NAME[feature.name] for feature in FEATURES],
+        guess_mapping(table.header),
+        key_of=lambda name: f"{key}_{name}",
+    )
     for note in table.notes:
         st.caption(plain(note))
-    with st.expander(f"The first rows of the file ({count(len(table.rows), 'row')})"):
-        st.dataframe(
-            pd.DataFrame([cells for _, cells in table.rows[:PREVIEW_ROWS]], columns=list(table.header)),
-            hide_index=True,
-            key=f"{key}_preview",
-            alt="The first rows of the file as they were read",
-        )
     return mapping
 
 
 def columns_missing(mapping: Mapping[str, str | None]) -> list[str]:
     """Return the headings of the values that no column was chosen for."""
     return [feature_heading(feature) for feature in FEATURES if not mapping.get(feature.name)]
-
-
-def show_row_problems(problems: Sequence[RowProblem], *, key: str) -> None:
-    """List everything wrong in the file, by row and column."""
-    st.error(
-        f"Nothing was predicted: {count(len(problems), 'problem')} found. Correct the file and choose it again.",
-        icon=":material/error:",
-    )
-    shown = problems[:PROBLEMS_SHOWN]
-    st.dataframe(
-        pd.DataFrame(
-            [
-                {"Row": problem.row, "Column": problem.column or "", "Problem": problem.message}
-                for problem in shown
-            ]
-        ),
-        hide_index=True,
-        key=key,
-        column_config={
-            "Row": st.column_config.NumberColumn(width="small", format="%d"),
-            "Column": st.column_config.TextColumn(width="small"),
-            "Problem": st.column_config.TextColumn(width="large"),
-        },
-        alt="Problems in the file, by row and column",
-    )
-    if len(shown) < len(problems):
-        st.caption(f"The first {len(shown):,} of {len(problems):,} problems.")

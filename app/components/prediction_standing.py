@@ -9,7 +9,7 @@ from app.components.formats import count, percent, plain, usd
 from app.components.prediction_charts import CHART_CONFIG, standing_figure
 from app.databases import site_session
 from app.services import patients
-from app.services.patients import CostDistribution
+from app.services.cost_histogram import CostDistribution
 from app.services.predictions import CostPrediction
 
 FEWEST_PATIENTS = 20  # of fewer, a histogram shows persons and not a shape

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import tzinfo
-from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -12,31 +11,23 @@ import streamlit as st
 from app.components.browser import browser_zone
 from app.components.formats import (
     COST_NOT_KNOWN,
-    NOT_KNOWN,
     day,
     feature_heading,
     feature_value,
     plain,
     signed_usd,
     usd,
+    usd_range,
     when,
 )
 from app.components.navigation import page
+from app.components.row_table import Column, Row, show_row_table
 from app.services.prediction_history import PredictionOutcome
-from app.settings import PROJECT_ROOT
 from fl.features import FEATURES
 
 NOBODY = "no patient"  # a prediction that was saved for nobody on record
-_ASSETS = PROJECT_ROOT / "app" / "components" / "assets"
-# The table of the list of patients: rows that open, and cards on a telephone.
-_TABLE = st.components.v2.component(
-    "fedcost_prediction_table",
-    html='<div class="patients"></div>',
-    css=(_ASSETS / "patient_table.css").read_text(),
-    js=(_ASSETS / "patient_table.js").read_text(),
-)
-_COLUMNS: list[dict[str, Any]] = [
-    {"label": label, "unit": unit, "figure": bool(unit), "sort": None}
+_COLUMNS = [
+    Column(label, unit, figure=bool(unit))
     for label, unit in (
         ("Patient", ""),
         ("Saved", ""),
@@ -54,24 +45,17 @@ _ACTUAL_COLUMN = 4
 def show_outcomes(outcomes: Sequence[PredictionOutcome], *, key: str) -> PredictionOutcome | None:
     """Show predictions, newest first; returns the one that the reader just opened."""
     zone = browser_zone()
-    chosen = _TABLE(
+    opened = show_row_table(
+        _COLUMNS,
+        [_row(outcome, zone) for outcome in outcomes],
         key=key,
-        data={
-            "caption": "Saved predictions, newest first; a row opens the prediction in full",
-            "columns": _COLUMNS,
-            "sorted": {"key": "", "descending": False},
-            "link": "",
-            "rows": [_row(outcome, zone) for outcome in outcomes],
-        },
-        on_open_change=lambda: None,
-        on_sort_change=lambda: None,
+        caption="Saved predictions, newest first; a row opens the prediction in full",
     )
     if any(outcome.known_before for outcome in outcomes):
         st.caption(
             "\\* The actual cost was already on record when the prediction was made, so this error proves nothing."
         )
-    shown = {str(outcome.prediction.id): outcome for outcome in outcomes}
-    return shown.get(str(chosen.open))
+    return next((outcome for outcome in outcomes if str(outcome.prediction.id) == opened), None)
 
 
 def show_outcome(outcome: PredictionOutcome) -> None:
@@ -156,27 +140,24 @@ def export_rows(outcomes: Iterator[PredictionOutcome]) -> Iterator[list[object]]
     return (export_row(outcome) for outcome in outcomes)
 
 
-def _row(outcome: PredictionOutcome, zone: tzinfo) -> dict[str, Any]:
+def _row(outcome: PredictionOutcome, zone: tzinfo) -> Row:
     prediction = outcome.prediction
-    interval = NOT_KNOWN
-    if prediction.interval_low is not None:
-        interval = f"{usd(prediction.interval_low)} – {usd(prediction.interval_high)}"
     named = outcome.patient_name is not None
-    return {
-        "id": str(prediction.id),
-        "href": f"patient?patient={prediction.patient_id}" if named else "history",
-        "cells": [
+    return Row(
+        id=str(prediction.id),
+        href=f"patient?patient={prediction.patient_id}" if named else "history",
+        cells=[
             outcome.patient_name or NOBODY,
             day(prediction.created_at, zone),
             usd(prediction.predicted_cost),
-            interval,
+            usd_range(prediction.interval_low, prediction.interval_high),
             COST_NOT_KNOWN if outcome.actual_cost is None else usd(outcome.actual_cost),
             f"{signed_usd(outcome.error)}{'*' if outcome.known_before else ''}",
             prediction.model_version,
             prediction.worker_name,
         ],
-        "unknown": [_ACTUAL_COLUMN] if outcome.actual_cost is None else [],
-    }
+        unknown=[_ACTUAL_COLUMN] if outcome.actual_cost is None else [],
+    )
 
 
 def _outcome_in_words(outcome: PredictionOutcome) -> str:

@@ -52,18 +52,42 @@ def position_of(cursor: str) -> Position:
     return Position(cursor)
 
 
-def page_at(position: Position | None, rows: Sequence[T], limit: int, key: Callable[[T], object]) -> Page[T]:
-    """Make a page with both cursors from a query that asked for `limit` + 1 rows in the direction of reading.
+def read_page(
+    cursor: str | None,
+    limit: int,
+    read: Callable[[Position | None, int], Sequence[T]],
+    key: Callable[[T], object],
+) -> Page[T]:
+    """Read the page of a list that goes both ways.
 
     Parameters
     ----------
-    position
-        Where the page was asked for; None is the first page.
-    rows
-        In the order of reading: for a page read backwards the row nearest to the position comes first.
+    cursor
+        `next_cursor` or `previous_cursor` of another page; None is the first page.
+    limit
+        Rows on the page, 1 to 100.
+    read
+        Reads up to so many rows from a position on, in the order of reading: for a page read backwards the row
+        nearest to the position comes first.
     key
         What a cursor calls a row.
+
+    Raises
+    ------
+    InvalidInput
+        If the limit is not accepted, or whatever `read` raises.
     """
+    check_limit(limit)
+    position = position_of(cursor) if cursor is not None else None
+    rows = read(position, limit + 1)
+    if position is not None and position.backwards and len(rows) < limit:
+        # The beginning of the list: a whole page rather than what is left of one.
+        position = None
+        rows = read(position, limit + 1)
+    return _page_at(position, rows, limit, key)
+
+
+def _page_at(position: Position | None, rows: Sequence[T], limit: int, key: Callable[[T], object]) -> Page[T]:
     shown, more = list(rows[:limit]), len(rows) > limit
     backwards = position is not None and position.backwards
     if backwards:

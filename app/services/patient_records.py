@@ -12,15 +12,10 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.actor import Actor
-from app.errors import Conflict, FieldDifference, NotFound
-from app.errors import PatientChanged as PatientChanged
+from app.errors import Conflict, FieldDifference, NotFound, PatientChanged
 from app.permissions import Permission
 from app.services.access import record_access, record_access_at_once
 from app.services.patient_entry import FIELD_LABELS, accepted_columns, is_storable
-from app.services.patient_entry import check_entry as check_entry
-from app.services.patient_entry import column_values as column_values
-from app.services.patient_entry import parse_cost as parse_cost
-from app.services.patient_entry import parse_name as parse_name
 from db.site import Patient, PatientAction, PatientChange
 from fl.features import FEATURE_BY_NAME, TARGET_NAME, parse_value
 

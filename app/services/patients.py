@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -12,9 +12,8 @@ from app.actor import Actor
 from app.errors import NotFound
 from app.permissions import Permission
 from app.services.access import record_access
-from app.services.cost_histogram import CostDistribution as CostDistribution
-from app.services.cost_histogram import distribution_of, fine_counts
-from app.services.paging import Page, Position, check_limit, page_at, position_of
+from app.services.cost_histogram import CostDistribution, distribution_of, fine_counts
+from app.services.paging import Page, read_page
 from app.services.patient_pages import cursor_of, rows_at
 from app.services.patient_query import PatientFilter, PatientSort, sort_key
 from db.site import Patient
@@ -50,14 +49,14 @@ def list_patients(
     """
     actor.require(Permission.PATIENTS_READ)
     filter.check()
-    check_limit(limit)
-    position = position_of(cursor) if cursor is not None else None
-    rows = _read(site, filter, sort, descending, position, limit)
-    if position is not None and position.backwards and len(rows) < limit:
-        # The beginning of the list: a whole page rather than what is left of one.
-        position = None
-        rows = _read(site, filter, sort, descending, position, limit)
-    page = page_at(position, rows, limit, cursor_of)
+    page = read_page(
+        cursor,
+        limit,
+        lambda position, count: rows_at(
+            site, filter=filter, sort=sort, descending=descending, position=position, count=count
+        ),
+        cursor_of,
+    )
     record_access(
         site,
         actor,
@@ -138,14 +137,3 @@ def cost_distribution(*, site: Session, actor: Actor) -> CostDistribution:
 
 def _count(site: Session, filter: PatientFilter) -> int:
     return site.scalar(select(func.count()).select_from(Patient).where(*filter.conditions())) or 0
-
-
-def _read(
-    site: Session,
-    filter: PatientFilter,
-    sort: PatientSort,
-    descending: bool,
-    position: Position | None,
-    limit: int,
-) -> Sequence[Patient]:
-    return rows_at(site, filter=filter, sort=sort, descending=descending, position=position, count=limit + 1)

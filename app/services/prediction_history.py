@@ -16,16 +16,7 @@ from app.actor import Actor
 from app.errors import NotFound
 from app.permissions import Permission
 from app.services.access import record_access
-from app.services.paging import (
-    MAX_PAGE,
-    Page,
-    Position,
-    check_limit,
-    page_at,
-    position_of,
-    unknown_cursor,
-    uuid_cursor,
-)
+from app.services.paging import MAX_PAGE, Page, Position, read_page, unknown_cursor, uuid_cursor
 from app.services.prediction_accuracy import MonthAccuracy, accuracy_by_month
 from app.services.prediction_query import PredictionFilter
 from db.site import Patient, Prediction
@@ -112,15 +103,13 @@ def history(
     """
     actor.require(Permission.PREDICT)
     filter.check()
-    check_limit(limit)
-    position = position_of(cursor) if cursor is not None else None
     query = _outcomes().where(*filter.conditions(site))
-    rows = _rows_at(site, query, position, limit + 1)
-    if position is not None and position.backwards and len(rows) < limit:
-        # The beginning of the list: a whole page rather than what is left of one.
-        position = None
-        rows = _rows_at(site, query, position, limit + 1)
-    page = page_at(position, rows, limit, lambda outcome: outcome.prediction.id)
+    page = read_page(
+        cursor,
+        limit,
+        lambda position, count: _rows_at(site, query, position, count),
+        lambda outcome: outcome.prediction.id,
+    )
     _record_listed(site, actor, page.items, filters=filter.used)
     return page
 

@@ -66,7 +66,7 @@ def test_every_problem_of_a_file_is_listed_and_nothing_predicted(
 ) -> None:
     add_model()
     app = with_file(page_of(consortium, "doctor", "batch"), GOOD + b"190;M;20;-1;N;mars;80\n")
-    assert "Nothing was predicted: 3 problems found." in words(app)
+    assert "Nothing was predicted: 3 problems in " in words(app)
     found = app.dataframe[-1].value
     assert list(zip(found["Row"], found["Column"], strict=True)) == [(4, "Age"), (4, "kids"), (4, "region")]
     assert not has_key(app, "batch_predict_file")

@@ -8,8 +8,8 @@ from decimal import Decimal
 import pytest
 from sqlalchemy import select, update
 
+from app.components.downloads import DownloadFailed, file_content
 from app.components.prediction_accuracy import accuracy_in_words
-from app.components.prediction_downloads import DownloadFailed, file_content
 from app.components.prediction_table import export_headings, export_row
 from app.databases import site_session
 from app.permissions import Permission

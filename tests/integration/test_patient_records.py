@@ -14,10 +14,9 @@ from hypothesis import strategies as st
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
-from app.errors import Conflict, InvalidInput, NotFound, PermissionRefused
-from app.services import patient_records, patients
+from app.errors import Conflict, InvalidInput, NotFound, PatientChanged, PermissionRefused
+from app.services import patient_entry, patient_records, patients
 from app.services.patient_entry import FIELD_LABELS
-from app.services.patient_records import PatientChanged
 from db.site import AccessEvent, Patient, PatientChange
 from fl.features import FEATURES
 from tests.integration.conftest import Consortium
@@ -199,9 +198,9 @@ def test_a_bad_edit_names_every_field_and_changes_nothing(
     with pytest.raises(InvalidInput) as refused:
         edit(northeast, consortium.actors["nurse"], ada, 1, first_name="", age=-1, insurance_cost="much")
     assert [problem.field for problem in refused.value.problems] == ["age", "first_name", "insurance_cost"]
-    typed = patient_records.check_entry("", "Lovelace", {**INPUTS, "age": -1}, "much")
+    typed = patient_entry.check_entry("", "Lovelace", {**INPUTS, "age": -1}, "much")
     assert typed == list(refused.value.problems)
-    assert patient_records.check_entry("Ada", "Lovelace", INPUTS, "") == []
+    assert patient_entry.check_entry("Ada", "Lovelace", INPUTS, "") == []
     assert northeast.get_one(Patient, ada).row_version == 1
 
 

@@ -7,7 +7,6 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
@@ -16,14 +15,15 @@ from streamlit.testing.v1 import AppTest
 
 from api.app import ROUTERS
 from api.dependencies import GuardedRoute
+from app.actor import Actor
 from app.auth.sessions import open_session
+from app.components.downloads import DownloadFailed, file_content
 from app.components.navigation import PAGES
-from app.components.patient_export import as_csv, export_file
+from app.components.patient_export import HEADINGS, export_rows
 from app.components.patient_list_view import PatientListView
-from app.components.prediction_downloads import DownloadFailed, file_content
 from app.databases import central_session
-from app.errors import FedcostError
 from app.permissions import PERMISSIONS, Permission
+from app.services.tabular import write_csv
 from app.settings import PROJECT_ROOT
 from db.central import AuditEvent, Role
 from db.site import AccessEvent, Patient
@@ -219,16 +219,17 @@ def test_an_export_asks_who_presses_when_the_file_is_made(consortium: Consortium
     for role, person in PERSON_OF.items():
         with central_session() as central:
             session, _ = open_session(central, worker=consortium.workers[person])
-        arguments: tuple[Any, ...] = (session.id, "192.0.2.1", PatientListView(), as_csv)
+        actor = replace(consortium.actors[person], session_id=session.id)
+
+        def content(presses: Actor) -> bytes:
+            return write_csv(HEADINGS, export_rows(presses, PatientListView()))
+
         if Permission.PATIENTS_EXPORT in PERMISSIONS[role]:
-            assert b"Lovelace" in export_file(*arguments)
+            assert b"Lovelace" in file_content(actor, Permission.PATIENTS_EXPORT, content)
         else:
-            with pytest.raises(FedcostError, match=REFUSED):
-                export_file(*arguments)
-            actor = replace(consortium.actors[person], session_id=session.id)
             with pytest.raises(DownloadFailed, match=REFUSED):
-                file_content(actor, Permission.PATIENTS_EXPORT, lambda presses: presses.name.encode())
-            kept += [("pages/patients.py export", role.value), ("download for patients_export", role.value)]
+                file_content(actor, Permission.PATIENTS_EXPORT, content)
+            kept.append(("download for patients_export", role.value))
     assert _refusals(consortium) == kept
     with consortium.site("northeast") as site:
         assert site.scalars(select(AccessEvent.action)).all() == ["patients_exported"]

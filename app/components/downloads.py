@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
-import traceback
 from collections.abc import Callable, Iterable, Sequence
-from datetime import date
+from datetime import datetime
 
 import streamlit as st
 
 from app.actor import Actor
 from app.auth.sessions import actor_for_session
+from app.components.browser import browser_zone
+from app.components.formats import count
 from app.databases import central_session
 from app.errors import FedcostError, PermissionRefused
+from app.log_privacy import log_fault
 from app.permissions import Permission
 from app.services import audit
 from app.services.tabular import write_csv, write_excel
@@ -20,6 +22,7 @@ from app.services.tabular import write_csv, write_excel
 logger = logging.getLogger(__name__)
 
 Rows = Callable[[Actor], Iterable[Sequence[object]]]
+MOST_IN_EXCEL = 100_000  # rows; a larger workbook takes minutes to make, and as long to open
 _EXCEL = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 
 
@@ -35,6 +38,7 @@ def show_downloads(
     file_name: str,
     headings: Sequence[str],
     rows: Rows,
+    total: int | None = None,
 ) -> None:
     """Draw a button each for CSV and Excel.
 
@@ -44,19 +48,18 @@ def show_downloads(
     Parameters
     ----------
     file_name
-        Without its ending; the day is added.
+        Without its ending; the reader's day is added.
     rows
         Gets who presses, and yields the rows in the order of `headings`.
+    total
+        How many rows there are, if that is known before they are read: Excel is not offered for too many.
     """
-
-    def content(write: Callable[[Sequence[str], Iterable[Sequence[object]]], bytes]) -> Callable[[], bytes]:
-        return lambda: file_content(actor, permission, lambda presses: write(headings, rows(presses)))
-
-    named = f"{file_name}-{date.today():%Y-%m-%d}"
+    named = f"{file_name}-{datetime.now(browser_zone()):%Y-%m-%d}"
+    too_many = total is not None and total > MOST_IN_EXCEL
     with st.container(horizontal=True):
         st.download_button(
             "Download CSV",
-            data=content(write_csv),
+            data=lambda: file_content(actor, permission, lambda presses: write_csv(headings, rows(presses))),
             file_name=f"{named}.csv",
             mime="text/csv",
             icon=":material/download:",
@@ -65,13 +68,20 @@ def show_downloads(
         )
         st.download_button(
             "Download Excel",
-            data=content(lambda headings, rows: write_excel(headings, rows, sheet=file_name.capitalize())),
+            data=lambda: file_content(
+                actor,
+                permission,
+                lambda presses: write_excel(headings, rows(presses), sheet=file_name.capitalize()),
+            ),
             file_name=f"{named}.xlsx",
             mime=_EXCEL,
             icon=":material/download:",
             key=f"{key}_excel",
             on_click="ignore",
+            disabled=too_many,
         )
+    if too_many:
+        st.caption(f"Excel files hold up to {count(MOST_IN_EXCEL, 'row')}: filter first, or take CSV.")
 
 
 def file_content(actor: Actor, permission: Permission, make: Callable[[Actor], bytes]) -> bytes:
@@ -88,7 +98,7 @@ def file_content(actor: Actor, permission: Permission, make: Callable[[Actor], b
     except FedcostError as error:
         raise DownloadFailed(str(error)) from None
     except Exception as error:
-        # The message of a database error quotes the row.
-        stack = "".join(traceback.format_tb(error.__traceback__))
-        logger.error("a download failed: %s\n%s", type(error).__name__, stack)
-        raise DownloadFailed(type(error).__name__) from None
+        reference = log_fault(logger, error, at=f"download for {permission}")
+        raise DownloadFailed(
+            f"The file could not be made. Your administrator finds it as {reference}."
+        ) from None

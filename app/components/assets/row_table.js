@@ -1,4 +1,4 @@
-// A table of patients: a click on a row, or its link, opens the patient; a heading orders the list.
+// A table: a click on a row, or its link, opens it; a heading orders the list.
 // Everything that comes from the database is written as text, never as markup.
 
 function make(name, attributes, ...children) {
@@ -11,23 +11,22 @@ function make(name, attributes, ...children) {
 }
 
 function heading(column, index, sorted, send) {
-  const words = column.unit ? [column.label, make("span", { class: "unit" }, column.unit)] : [column.label]
-  const attributes = { scope: "col", role: "columnheader", class: column.figure ? "figure" : "" }
-  if (!column.sort) return make("th", attributes, ...words)
-  const button = make("button", { type: "button", "data-column": index }, column.label)
   const unit = column.unit ? [make("span", { class: "unit" }, column.unit)] : []
+  const attributes = { scope: "col", role: "columnheader", class: column.figure ? "figure" : "" }
+  if (!column.sort) return make("th", attributes, column.label, ...unit)
+  const button = make("button", { type: "button", "data-column": index }, column.label)
   button.onclick = () => send("sort", column.sort)
   attributes["aria-sort"] = column.sort === sorted.key ? (sorted.descending ? "descending" : "ascending") : "none"
   return make("th", attributes, button, ...unit)
 }
 
-function rowOf(row, columns, link, send) {
+function rowOf(row, columns, send) {
   const cells = row.cells.map((text, index) => {
     const column = columns[index]
     const kind = [index === 0 ? "name" : "", column.figure ? "figure" : "", row.unknown.includes(index) ? "unknown" : ""]
     const label = column.unit ? `${column.label}, ${column.unit}` : column.label
     const attributes = { role: "cell", class: kind.filter(Boolean).join(" "), "data-label": label }
-    return make("td", attributes, index === 0 ? make("a", { href: row.href ?? link + row.id }, text) : text)
+    return make("td", attributes, index === 0 ? make("a", { href: row.href }, text) : text)
   })
   const line = make("tr", { role: "row" }, ...cells)
   line.onclick = (event) => {
@@ -42,7 +41,7 @@ function rowOf(row, columns, link, send) {
 }
 
 export default function ({ data, parentElement, setTriggerValue }) {
-  const place = parentElement.querySelector(".patients")
+  const place = parentElement.querySelector(".rows")
   const shown = JSON.stringify(data)
   if (place.shown === shown) {
     for (const line of place.querySelectorAll(".opening")) line.classList.remove("opening")
@@ -52,7 +51,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
   const focused = parentElement.activeElement?.dataset?.column
   const send = (name, value) => setTriggerValue(name, value)
   const head = data.columns.map((column, index) => heading(column, index, data.sorted, send))
-  const body = data.rows.map((row) => rowOf(row, data.columns, data.link, send))
+  const body = data.rows.map((row) => rowOf(row, data.columns, send))
   place.replaceChildren(
     make(
       "table",
