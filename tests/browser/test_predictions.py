@@ -77,9 +77,11 @@ def test_a_file_is_refused_by_row_and_column_and_predicted_when_it_is_right(
         expect(page.get_by_text("Choose the column of: Age (years).")).to_be_visible(timeout=20_000)
         page.get_by_label("Age (years)", exact=True).click()
         page.get_by_role("option", name="Years", exact=True).click()
-        expect(page.get_by_text("Nothing was predicted: 1 problem in 1 of 3 rows.")).to_be_visible(timeout=20_000)
+        expect(page.get_by_text("Nothing was predicted: 1 problem in 1 of 3 rows.")).to_be_visible(
+            timeout=20_000
+        )
         # The table of problems is drawn on a canvas; its cells are in the page for those who cannot see it.
-        problems = page.get_by_test_id("stDataFrame").last  # the first one is the preview of the file
+        problems = page.get_by_test_id("stDataFrame").last
         problems.scroll_into_view_if_needed()
         cells = problems.get_by_role("gridcell", include_hidden=True)
         expect(cells).to_have_text(["4", "Years", re.compile("^Age is '140'")], timeout=20_000)
