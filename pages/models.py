@@ -103,7 +103,7 @@ def show_page(actor: Actor) -> None:
     st.header("All versions", anchor=False)
     st.caption("Select a version to see it above.")
     show_versions(listed.items, key=f"models_table_{chosen}", choose=choose_version)
-    show_pager("models", next_cursor=listed.next_cursor, page_size=VERSIONS_PER_PAGE)
+    show_pager("models", next_cursor=listed.next_cursor)
 
 
 show_page()

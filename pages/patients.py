@@ -16,7 +16,7 @@ from app.components.patient_deletion import show_deletion_notice, show_recently_
 from app.components.patient_draft import show_unsaved, warn_before_leaving
 from app.components.patient_export import show_export
 from app.components.patient_filters import show_active, show_filters
-from app.components.patient_list_state import current_view, order_by, show_view, turn_to
+from app.components.patient_list_state import current_view, order_by, show_view, total_of_list, turn_to
 from app.components.patient_list_view import PatientListView, filter_address
 from app.components.patient_table import show_patient_table
 from app.databases import site_session
@@ -30,12 +30,11 @@ from db.site import Patient
 PATIENTS_PER_PAGE = 25
 
 
-def read_list(actor: Actor, view: PatientListView) -> tuple[int, Page[Patient], PatientListView]:
-    """Count and list; a page that no longer exists gives way to the first one."""
-    with site_session(actor) as site:
-        total = patients.count_patients(site=site, actor=actor, filter=view.filter)
-        for wanted in (view, view.first_page()):
-            try:
+def read_page(actor: Actor, view: PatientListView) -> tuple[Page[Patient], PatientListView]:
+    """List a page; one that no longer exists gives way to the first one."""
+    for wanted in (view, view.first_page()):
+        try:
+            with site_session(actor) as site:
                 listed = patients.list_patients(
                     site=site,
                     actor=actor,
@@ -45,16 +44,22 @@ def read_list(actor: Actor, view: PatientListView) -> tuple[int, Page[Patient], 
                     cursor=wanted.cursor,
                     limit=PATIENTS_PER_PAGE,
                 )
-            except InvalidInput:
-                if wanted.cursor is None:
-                    raise
-                st.warning(
-                    "That page of the list no longer exists; this is the first one.",
-                    icon=":material/first_page:",
-                )
-            else:
-                break
-    return total, listed, wanted
+        except InvalidInput:
+            if wanted.cursor is None:
+                raise
+            st.warning(
+                "That page of the list no longer exists; this is the first one.",
+                icon=":material/first_page:",
+            )
+        else:
+            break
+    return listed, wanted
+
+
+def count_list(actor: Actor, view: PatientListView) -> int:
+    """Count all pages of a view."""
+    with site_session(actor) as site:
+        return patients.count_patients(site=site, actor=actor, filter=view.filter)
 
 
 @st.fragment
@@ -74,23 +79,11 @@ def show_list(actor: Actor) -> None:
         ):
             st.switch_page(page("patient"), query_params={"new": "yes"})
     show_active(view, problems)
-    total, listed, view = read_list(actor, view)
+    listed, view = read_page(actor, view)
     if not listed.items:
         show_nobody(actor, view)
         return
-    with st.container(horizontal=True, vertical_alignment="center", key="patients_actions"):
-        fit = "" if not view.is_narrowed else " matches" if total == 1 else " match"
-        st.markdown(f"**{count(total, 'patient')}**{fit}", width="content")
-        st.space("stretch")
-        if actor.may(Permission.PREDICT_BATCH):
-            st.page_link(
-                page("batch"),
-                label="Predict for these patients",
-                icon=":material/calculate:",
-                query_params=filter_address(view.filter),
-            )
-        if actor.may(Permission.PATIENTS_EXPORT):
-            show_export(actor, view, total)
+    above = st.container(horizontal=True, vertical_alignment="center", key="patients_actions")
     opened = show_patient_table(
         listed.items,
         key="patients_table",
@@ -101,6 +94,10 @@ def show_list(actor: Actor) -> None:
     )
     if opened is not None:
         st.switch_page(page("patient"), query_params={"patient": str(opened)})
+    # Counting a million takes longer than reading a page of them, which is on the screen by now.
+    total = total_of_list(lambda: count_list(actor, view))
+    with above:
+        show_actions(actor, view, total)
     show_page_turner(
         "patients",
         page=listed,
@@ -110,6 +107,22 @@ def show_list(actor: Actor) -> None:
         turn=turn_to,
     )
     show_way_to_deleted(actor, view)
+
+
+def show_actions(actor: Actor, view: PatientListView, total: int) -> None:
+    """Say how many patients there are and offer what can be done with all of them."""
+    fit = "" if not view.is_narrowed else " matches" if total == 1 else " match"
+    st.markdown(f"**{count(total, 'patient')}**{fit}", width="content")
+    st.space("stretch")
+    if actor.may(Permission.PREDICT_BATCH):
+        st.page_link(
+            page("batch"),
+            label="Predict for these patients",
+            icon=":material/calculate:",
+            query_params=filter_address(view.filter),
+        )
+    if actor.may(Permission.PATIENTS_EXPORT):
+        show_export(actor, view, total)
 
 
 def show_way_to_deleted(actor: Actor, view: PatientListView) -> None:

@@ -98,7 +98,7 @@ def show_others(runs: Page[TrainingRun], run_id: int, *, newest_id: int, active:
     st.header("Earlier runs" if active else "All runs", anchor=False)
     st.caption("Select a run to see its charts above.")
     show_runs(others, key=f"training_runs_{newest_id}_{run_id}", choose=choose_run)
-    show_pager("training_runs", next_cursor=runs.next_cursor, page_size=RUNS_PER_PAGE)
+    show_pager("training_runs", next_cursor=runs.next_cursor)
 
 
 @acting(Permission.TRAINING_READ)

@@ -21,14 +21,11 @@ def first_page(key: str) -> None:
     st.session_state[f"{key}_cursors"] = [None]
 
 
-def show_pager(key: str, *, next_cursor: str | None, page_size: int, total: int | None = None) -> None:
+def show_pager(key: str, *, next_cursor: str | None) -> None:
     """Draw the buttons and where the reader is; nothing if there is only one page."""
     seen: list[str | None] = st.session_state.setdefault(f"{key}_cursors", [None])
     if len(seen) == 1 and next_cursor is None:
         return
-    position = f"Page {len(seen)}"
-    if total is not None:
-        position += f" of {max(-(-total // page_size), len(seen))}"
     with st.container(horizontal=True, vertical_alignment="center"):
         back = st.button(
             "Previous", key=f"{key}_previous", icon=":material/chevron_left:", disabled=len(seen) == 1
@@ -40,7 +37,7 @@ def show_pager(key: str, *, next_cursor: str | None, page_size: int, total: int 
             icon_position="right",
             disabled=next_cursor is None,
         )
-        st.caption(position, width="content")
+        st.caption(f"Page {len(seen)}", width="content")
     if back and len(seen) > 1:
         seen.pop()
         st.rerun()

@@ -6,7 +6,7 @@ and so makes an entry in the browser's history.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import streamlit as st
@@ -28,6 +28,8 @@ ORDER_FIELD, SEARCH_FIELD, COST_FIELD = f"{PREFIX}_order", f"{PREFIX}_search", f
 _ADDRESS = "patients_address"  # the query that the fields agree with
 _VIEW = "patients_view"
 _PROBLEMS = "patients_address_problems"
+_TOTAL = "patients_total"  # how many a filter was last counted to hold
+_SAME_LIST = "patients_same_list"  # the reader only turned or ordered it
 
 
 def current_view() -> tuple[PatientListView, Sequence[FieldProblem]]:
@@ -60,6 +62,7 @@ def show_view(view: PatientListView) -> None:
 
 def turn_to(cursor: str | None, number: int | None) -> None:
     """Go to another page of the view; `cursor` None is the first."""
+    st.session_state[_SAME_LIST] = True
     view: PatientListView = st.session_state[_VIEW]
     if cursor is None:
         _go(view.first_page(), [])
@@ -70,10 +73,21 @@ def turn_to(cursor: str | None, number: int | None) -> None:
 
 def order_by(sort: PatientSort) -> None:
     """Order by what the reader chose in the heading; a second time turns the order round."""
+    st.session_state[_SAME_LIST] = True
     view: PatientListView = st.session_state[_VIEW]
     newest_first = sort is PatientSort.CHANGED
     descending = not view.descending if sort == view.sort else newest_first
     show_view(view.first_page(sort=sort, descending=descending))
+
+
+def total_of_list(count: Callable[[], int]) -> int:
+    """Return how many patients the view holds; a list that was only turned or ordered is not counted again."""
+    listed = st.session_state[_VIEW].filter
+    known, total = st.session_state.get(_TOTAL, (None, 0))
+    if not st.session_state.pop(_SAME_LIST, False) or known != listed:
+        total = count()
+        st.session_state[_TOTAL] = (listed, total)
+    return int(total)
 
 
 def field_changed() -> None:
