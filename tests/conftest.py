@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import hypothesis
 import numpy as np  # noqa: F401 - so that its threads are there to be limited
 import pytest
 from sqlalchemy import create_engine
@@ -27,6 +28,11 @@ INSTITUTION_CODES = ("northeast", "northwest", "southeast", "southwest")
 MEMORY_WANTED = 4_000_000_000  # bytes
 
 threadpool_limits(1, user_api="blas")  # as the web process does
+# Other work on the machine makes single examples slow; what counts is what they find.
+hypothesis.settings.register_profile(
+    "here", deadline=None, database=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("here")
 
 Statements = Callable[..., None]
 

@@ -279,7 +279,7 @@ FILES = (
         lambda cells: HEADINGS + ",".join(cells).encode("utf-8", "replace")
     )
 )
-RELAXED = settings(deadline=None, database=None, max_examples=50, suppress_health_check=list(HealthCheck))
+RELAXED = settings(max_examples=50, suppress_health_check=list(HealthCheck))
 
 
 def test_nothing_that_is_sent_makes_the_api_fail(

@@ -116,12 +116,7 @@ def test_pages_hold_everybody_once_in_order_whatever_the_filter_and_the_sort(
     doctor = consortium.actors["doctor"]
 
     # A walk of two rows gives up nearly always, one of four thousand never.
-    @settings(
-        max_examples=60,
-        deadline=None,
-        suppress_health_check=[HealthCheck.function_scoped_fixture],
-        database=None,
-    )
+    @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(
         wanted=FILTERS,
         sort=st.sampled_from(PatientSort),

@@ -77,7 +77,7 @@ def value_of(feature: Any) -> st.SearchStrategy[FeatureValue]:
 any_patient = st.fixed_dictionaries({feature.name: value_of(feature) for feature in FEATURES})
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(patient=any_patient, seed=st.integers(0, 20))
 def test_they_are_what_the_definition_says(patient: Values, seed: int) -> None:
     model, background = model_of(seed), people(7, seed=seed)
@@ -87,7 +87,7 @@ def test_they_are_what_the_definition_says(patient: Values, seed: int) -> None:
     assert found.base == pytest.approx(model.unclipped_costs(encoded(background)).mean(), abs=0.01)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(patient=any_patient, seed=st.integers(0, 20))
 def test_base_and_contributions_add_up_to_the_prediction(patient: Values, seed: int) -> None:
     model = model_of(seed)

@@ -6,13 +6,11 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fl.features import FEATURE_BY_NAME, FEATURES, Feature, parse_value, validate
 
-# Other work on the machine makes single examples slow; what counts is what they find.
-RELAXED = settings(deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 GOOD: dict[str, Any] = {
     "age": 40,
     "sex": "male",
@@ -107,7 +105,6 @@ ANYTHING = st.one_of(
 )
 
 
-@RELAXED
 @given(VALID_FORMS)
 def test_what_is_valid_stays_as_it_is_typed_or_parsed(form: dict[str, Any]) -> None:
     values, problems = validate(form)
@@ -117,7 +114,6 @@ def test_what_is_valid_stays_as_it_is_typed_or_parsed(form: dict[str, Any]) -> N
     assert validate(values) == (values, [])
 
 
-@RELAXED
 @given(st.dictionaries(st.sampled_from([*GOOD, "other"]), ANYTHING))
 def test_anything_at_all_is_either_valid_or_named(form: dict[str, Any]) -> None:
     values, problems = validate(form)

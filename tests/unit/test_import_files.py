@@ -7,7 +7,7 @@ import io
 from decimal import Decimal
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.services import import_check
@@ -16,8 +16,6 @@ from app.services.import_mapping import guess_mapping
 from app.services.tabular import read_table, write_excel
 from fl.features import FEATURE_NAMES
 
-# Other work on the machine makes single examples slow; what counts is what they find.
-RELAXED = settings(deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 HEADER = "age,sex,bmi,children,smoker,region,charges"
 GOOD = "19,female,27.9,0,yes,southwest,16884.924"
 
@@ -241,7 +239,6 @@ CELLS = st.one_of(
 )
 
 
-@RELAXED
 @given(st.lists(st.lists(CELLS, min_size=6, max_size=7), max_size=6), st.sampled_from(",;\t|"))
 def test_any_table_is_read_or_its_rows_are_named(table: list[list[str]], delimiter: str) -> None:
     written = io.StringIO(newline="")
@@ -256,7 +253,6 @@ def test_any_table_is_read_or_its_rows_are_named(table: list[list[str]], delimit
         assert set(row.inputs) == set(FEATURE_NAMES)
 
 
-@RELAXED
 @given(st.binary(max_size=300))
 def test_any_bytes_are_answered(content: bytes) -> None:
     check = check_file(content)

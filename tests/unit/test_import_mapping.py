@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.services.import_mapping import FIELDS, guess_mapping, split_name, unclear_columns
 from fl.features import FEATURE_NAMES
-
-RELAXED = settings(deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 
 HEADINGS = {
     "insurance_cost": [
@@ -126,7 +124,6 @@ def test_half_a_name_is_refused(text: str) -> None:
         split_name(text)
 
 
-@RELAXED
 @given(st.lists(st.text(max_size=20), max_size=12))
 def test_any_headings_give_a_choice_among_them(header: list[str]) -> None:
     mapping = guess_mapping(header)

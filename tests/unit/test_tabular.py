@@ -9,7 +9,7 @@ from typing import Any
 
 import openpyxl
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.errors import InvalidInput
@@ -20,9 +20,6 @@ from app.services.table_excel import OLD_OFFICE_SIGNATURE, ZIP_SIGNATURE
 from app.services.tabular import read_table, write_csv, write_excel
 
 # Other work on the machine makes single examples slow; what counts is what they find.
-RELAXED = settings(
-    deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow], max_examples=60
-)
 LINES = "name,age\nZoë,19\n"
 
 
@@ -218,7 +215,7 @@ MOMENTS = st.datetimes(datetime(1901, 1, 1), datetime(2099, 1, 1)).map(
 )
 
 
-@settings(RELAXED, max_examples=25)
+@settings(max_examples=25)
 @given(
     st.lists(
         st.lists(st.one_of(NUMBERS, MOMENTS, st.booleans(), st.none()), min_size=3, max_size=3), max_size=5
@@ -340,7 +337,7 @@ def tables(draw: st.DrawFn) -> tuple[list[str], list[list[str]]]:
     ]
 
 
-@settings(RELAXED, max_examples=25)
+@settings(max_examples=25)
 @given(tables())
 def test_a_table_that_was_written_is_read_again(table: tuple[list[str], list[list[str]]]) -> None:
     header, rows = table
@@ -350,7 +347,7 @@ def test_a_table_that_was_written_is_read_again(table: tuple[list[str], list[lis
         assert [list(cells) for _, cells in read.rows] == rows
 
 
-@RELAXED
+@settings(max_examples=60)
 @given(
     st.one_of(
         st.binary(max_size=300),

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.services.written_numbers import marks_in, written_plainly
-
-RELAXED = settings(deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @pytest.mark.parametrize(
@@ -68,7 +66,6 @@ def test_a_number_with_two_meanings_is_refused_with_both() -> None:
         written_plainly("13,270", decimal_comma=False, decimal_point=False)
 
 
-@RELAXED
 @given(st.integers(0, 10**9), st.integers(0, 99), st.booleans())
 def test_what_is_written_with_either_mark_is_read_as_the_same_number(
     whole: int, cents: int, comma: bool
@@ -81,7 +78,6 @@ def test_what_is_written_with_either_mark_is_read_as_the_same_number(
     assert float(read) == pytest.approx(whole + cents / 100)
 
 
-@RELAXED
 @given(st.text(max_size=20), st.booleans(), st.booleans())
 def test_any_text_is_read_or_refused(text: str, comma: bool, point: bool) -> None:
     marks_in([text])
