@@ -33,6 +33,16 @@ class Role(StrEnum):
     DOCTOR = "doctor"
     DATA_SCIENTIST = "data_scientist"
     ADMIN = "admin"
+    INSTITUTION_ADMIN = "institution_admin"
+
+
+class RunKind(StrEnum):
+    """What a Run is for."""
+
+    FEDERATED = "federated"  # Rounds of training, which make a model version
+    LEAST_SQUARES = "least_squares"  # one message: the baseline alone
+    COHORT = "cohort"  # one message: what the Sites' patients are like
+    EVALUATION = "evaluation"  # one message: a version beside the champion on the same held-out rows
 
 
 class RunStatus(StrEnum):
@@ -66,6 +76,7 @@ class Phase(StrEnum):
     STATISTICS = "statistics"
     TRAIN = "train"
     EVALUATE = "evaluate"
+    COHORT = "cohort"
 
 
 class SiteOutcome(StrEnum):
@@ -92,6 +103,32 @@ class PromotionAction(StrEnum):
     PROMOTE = "promote"
     REJECT = "reject"
     ROLLBACK = "rollback"
+    PROPOSE = "propose"  # a data scientist asks an administrator to promote
+    SHADOW_START = "shadow_start"
+    SHADOW_STOP = "shadow_stop"
+
+
+class VersionOrigin(StrEnum):
+    """Where the weights of a ModelVersion come from."""
+
+    RUN = "run"
+    IMPORT = "import"
+
+
+class EventSeverity(StrEnum):
+    """How much an event of a Run matters."""
+
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class Consent(StrEnum):
+    """What an institution's administrator allows: every Run, none, or each after its settings were approved."""
+
+    OPEN = "open"
+    PAUSED = "paused"
+    APPROVAL = "approval"
 
 
 def _one_of(column: str, values: type[StrEnum]) -> str:
@@ -118,6 +155,7 @@ class Institution(CentralBase):
     code: Mapped[str] = mapped_column(String(50), unique=True)
     name: Mapped[str] = mapped_column(String(255))
     address: Mapped[str | None]
+    is_active: Mapped[bool] = mapped_column(server_default=text("true"))  # inactive: no Run asks it
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
@@ -172,7 +210,14 @@ class TrainingRun(CentralBase):
     __tablename__ = "training_runs"
     __table_args__ = (
         CheckConstraint(_one_of("status", RunStatus), name="training_runs_status"),
-        CheckConstraint("num_rounds BETWEEN 1 AND 1000", name="training_runs_num_rounds"),
+        CheckConstraint(_one_of("kind", RunKind), name="training_runs_kind"),
+        CheckConstraint(
+            "CASE WHEN kind = 'federated' THEN num_rounds BETWEEN 1 AND 1000 ELSE num_rounds = 0 END",
+            name="training_runs_num_rounds",
+        ),
+        CheckConstraint(
+            "kind <> 'evaluation' OR start_version_id IS NOT NULL", name="training_runs_evaluates_a_version"
+        ),
         CheckConstraint(
             "(status IN ('completed', 'failed', 'cancelled')) = (finished_at IS NOT NULL)",
             name="training_runs_ended_has_time",
@@ -188,8 +233,15 @@ class TrainingRun(CentralBase):
 
     id: Mapped[int] = mapped_column(Identity(), primary_key=True)
     idempotency_key: Mapped[str] = mapped_column(String(100), unique=True)
+    kind: Mapped[str] = mapped_column(String(20), server_default=RunKind.FEDERATED)
     status: Mapped[str] = mapped_column(String(20), server_default=RunStatus.QUEUED)
     requested_by: Mapped[int | None] = mapped_column(ForeignKey("medical_workers.id"))
+    trigger_id: Mapped[int | None] = mapped_column(ForeignKey("training_triggers.id"))  # NULL: a person asked
+    resumed_from_id: Mapped[int | None] = mapped_column(ForeignKey("training_runs.id"))
+    # The version that training starts from, or that an evaluation is of. The two tables refer to each other.
+    start_version_id: Mapped[int | None] = mapped_column(
+        ForeignKey("model_versions.id", name="training_runs_start_version", use_alter=True)
+    )
     num_rounds: Mapped[int]
     strategy: Mapped[str] = mapped_column(String(50))
     settings: Mapped[dict[str, Any]]
@@ -202,6 +254,10 @@ class TrainingRun(CentralBase):
     finished_at: Mapped[datetime | None]
     cancel_requested_at: Mapped[datetime | None]
     cancel_requested_by: Mapped[int | None] = mapped_column(ForeignKey("medical_workers.id"))
+    # fl.features.Preprocessing as JSON, once the statistics are in: a resumed Run goes on with the same scaler.
+    preprocessing: Mapped[dict[str, Any] | None]
+    # What the Run found out besides its Rounds, by name: "baseline", "local_only", "cohort", "evaluation".
+    results: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
 
     rounds: Mapped[list[TrainingRound]] = relationship(order_by="TrainingRound.round_number")
     site_results: Mapped[list[SiteResult]] = relationship(order_by="SiteResult.id")
@@ -232,6 +288,12 @@ class TrainingRound(CentralBase):
     started_at: Mapped[datetime] = mapped_column(server_default=func.now())
     completed_at: Mapped[datetime | None]
     metrics: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
+    # Checkpoint: the aggregated weights (float32, little-endian) and the strategy's own state after the Round.
+    weights: Mapped[bytes | None] = mapped_column(LargeBinary, deferred=True)
+    server_state: Mapped[bytes | None] = mapped_column(LargeBinary, deferred=True)
+    # The receipt's hash covers the hash before it, the weights' hash, participants, rows and update norms.
+    previous_receipt_sha256: Mapped[str | None] = mapped_column(String(64))
+    receipt_sha256: Mapped[str | None] = mapped_column(String(64))
 
 
 class SiteResult(CentralBase):
@@ -260,9 +322,30 @@ class SiteResult(CentralBase):
     update_norm: Mapped[float | None]  # L2 norm of (weights sent - weights received)
     seconds: Mapped[float | None]  # work at the Site
     flwr_node_id: Mapped[str | None] = mapped_column(String(20))  # unsigned 64-bit
+    update_sha256: Mapped[str | None] = mapped_column(String(64))  # of the array that the Site sent
+    # The array itself, kept for the Round that made the version, so that its aggregate can be computed again.
+    update: Mapped[bytes | None] = mapped_column(LargeBinary, deferred=True)
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
     institution: Mapped[Institution] = relationship(lazy="joined")
+
+
+class RunEvent(CentralBase):
+    """One plain sentence of what happened during a Run; never a patient, never a value of one."""
+
+    __tablename__ = "run_events"
+    __table_args__ = (
+        CheckConstraint(_one_of("severity", EventSeverity), name="run_events_severity"),
+        Index("run_events_run", "run_id", "id"),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    run_id: Mapped[int] = mapped_column(ForeignKey("training_runs.id"))
+    occurred_at: Mapped[datetime] = mapped_column(server_default=text("clock_timestamp()"))
+    severity: Mapped[str] = mapped_column(String(10))
+    message: Mapped[str]
+    round_number: Mapped[int | None]
+    institution_id: Mapped[int | None] = mapped_column(ForeignKey("institutions.id"))
 
 
 class ModelVersion(CentralBase):
@@ -277,14 +360,25 @@ class ModelVersion(CentralBase):
             unique=True,
             postgresql_where=text("status = 'champion'"),
         ),
+        CheckConstraint(_one_of("origin", VersionOrigin), name="model_versions_origin"),
+        CheckConstraint(
+            "origin <> 'run' OR (run_id IS NOT NULL AND training_round IS NOT NULL)",
+            name="model_versions_run_has_round",
+        ),
+        CheckConstraint("NOT is_shadow OR status = 'candidate'", name="model_versions_shadow_is_candidate"),
+        Index("model_versions_one_shadow", text("(true)"), unique=True, postgresql_where=text("is_shadow")),
     )
 
     id: Mapped[int] = mapped_column(Identity(), primary_key=True)
     version: Mapped[str] = mapped_column(String(50), unique=True)
     status: Mapped[str] = mapped_column(String(20), server_default=VersionStatus.CANDIDATE)
     model_path: Mapped[str] = mapped_column(String(500))
-    run_id: Mapped[int] = mapped_column(ForeignKey("training_runs.id"))
-    training_round: Mapped[int]
+    origin: Mapped[str] = mapped_column(String(10), server_default=VersionOrigin.RUN)
+    run_id: Mapped[int | None] = mapped_column(ForeignKey("training_runs.id"))  # NULL: imported
+    training_round: Mapped[int | None]
+    is_shadow: Mapped[bool] = mapped_column(
+        server_default=text("false")
+    )  # predicts beside the champion, unseen
     preprocessing: Mapped[dict[str, Any]]  # fl.features.Preprocessing as JSON
     weights: Mapped[bytes] = mapped_column(LargeBinary)  # float32, little-endian, fl.model order
     weights_sha256: Mapped[str] = mapped_column(String(64))
@@ -294,9 +388,11 @@ class ModelVersion(CentralBase):
     mae: Mapped[float | None]  # USD
     num_examples: Mapped[int]  # rows trained on in the last Round, all Sites
     metrics: Mapped[dict[str, Any]]  # per-institution metrics, baseline and champion on the same rows
+    # Run, Rounds, Sites, rows, settings, seed, library versions and code revision; of an import, its file's hash.
+    lineage: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
     trained_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
-    run: Mapped[TrainingRun] = relationship()
+    run: Mapped[TrainingRun | None] = relationship(foreign_keys=[run_id])
 
 
 class Promotion(CentralBase):
@@ -325,11 +421,71 @@ class TrainingTrigger(CentralBase):
     )
 
     id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+    name: Mapped[str] = mapped_column(String(100))
     kind: Mapped[str] = mapped_column(String(20))
-    settings: Mapped[dict[str, Any]]
-    is_active: Mapped[bool] = mapped_column(server_default=text("true"))
+    settings: Mapped[dict[str, Any]]  # when it fires, and the Run that it asks for; see fl.triggers
+    is_active: Mapped[bool] = mapped_column(server_default=text("true"))  # false: paused
     created_by: Mapped[int | None] = mapped_column(ForeignKey("medical_workers.id"))
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    next_fire_at: Mapped[datetime | None]  # of a schedule; one that passed while nothing ran fires once
+    last_checked_at: Mapped[datetime | None]
+    deleted_at: Mapped[datetime | None]
+
+
+class TriggerEvent(CentralBase):
+    """That a trigger asked for a Run, or why it did not."""
+
+    __tablename__ = "trigger_events"
+    __table_args__ = (
+        CheckConstraint("outcome IN ('fired', 'skipped', 'failed')", name="trigger_events_outcome"),
+        Index("trigger_events_trigger", "trigger_id", "id"),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    trigger_id: Mapped[int] = mapped_column(ForeignKey("training_triggers.id"))
+    occurred_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    outcome: Mapped[str] = mapped_column(String(10))
+    reason: Mapped[str]
+    run_id: Mapped[int | None] = mapped_column(ForeignKey("training_runs.id"))
+
+
+class SitePresence(CentralBase):
+    """What a Site last said of itself when it was asked; one row per institution."""
+
+    __tablename__ = "site_presence"
+    __table_args__ = (CheckConstraint(_one_of("consent", Consent), name="site_presence_consent"),)
+
+    institution_id: Mapped[int] = mapped_column(ForeignKey("institutions.id"), primary_key=True)
+    flwr_node_id: Mapped[str] = mapped_column(String(20))
+    online_since: Mapped[datetime]  # it has answered every question since
+    last_seen_at: Mapped[datetime]
+    usable_rows: Mapped[int]  # patients with a known cost, rounded down to tens
+    new_rows: Mapped[
+        int
+    ]  # of these, entered since the last completed federated Run began; rounded down to tens
+    software_version: Mapped[str] = mapped_column(String(50))
+    bundle_sha256: Mapped[str] = mapped_column(String(64))
+    consent: Mapped[str] = mapped_column(String(10))
+
+    institution: Mapped[Institution] = relationship(lazy="joined")
+
+
+class ShadowComparison(CentralBase):
+    """How the shadow version did beside the champion at one Site, on patients whose cost became known since."""
+
+    __tablename__ = "shadow_comparisons"
+    __table_args__ = (UniqueConstraint("champion_version_id", "shadow_version_id", "institution_id"),)
+
+    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+    champion_version_id: Mapped[int] = mapped_column(ForeignKey("model_versions.id"))
+    shadow_version_id: Mapped[int] = mapped_column(ForeignKey("model_versions.id"))
+    institution_id: Mapped[int] = mapped_column(ForeignKey("institutions.id"))
+    counted_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    num_examples: Mapped[int]
+    champion_error: Mapped[float]  # sum of absolute errors, USD
+    shadow_error: Mapped[float]  # sum of absolute errors, USD
+    difference: Mapped[float]  # sum of (shadow's minus champion's absolute error), USD
+    difference_squared: Mapped[float]  # sum of its squares, USD squared
 
 
 class AuditEvent(CentralBase):

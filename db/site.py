@@ -182,6 +182,56 @@ class Prediction(SiteBase):
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
+class ShadowPrediction(SiteBase):
+    """What the shadow version said of a saved prediction; shown to nobody, compared once the cost is known."""
+
+    __tablename__ = "shadow_predictions"
+
+    prediction_id: Mapped[uuid.UUID] = mapped_column(
+        ForeignKey("predictions.id", ondelete="CASCADE"), primary_key=True
+    )
+    model_version: Mapped[str] = mapped_column(String(50))
+    predicted_cost: Mapped[Decimal] = mapped_column(Numeric(12, 2))  # USD a year
+
+
+class Participation(SiteBase):
+    """One row: whether this institution takes part in Runs, decided by its own administrator."""
+
+    __tablename__ = "participation"
+    __table_args__ = (
+        CheckConstraint("id = 1", name="participation_single_row"),
+        CheckConstraint("consent IN ('open', 'paused', 'approval')", name="participation_consent"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False, server_default=text("1"))
+    consent: Mapped[str] = mapped_column(String(10))
+    reason: Mapped[str | None]
+    changed_by: Mapped[int]  # medical_workers.id in the central database
+    changed_by_name: Mapped[str] = mapped_column(String(255))
+    changed_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class RunApproval(SiteBase):
+    """A Run that asked this Site, and what the institution's administrator decided of its settings."""
+
+    __tablename__ = "run_approvals"
+    __table_args__ = (
+        CheckConstraint("decision IN ('waiting', 'approved', 'refused')", name="run_approvals_decision"),
+        CheckConstraint(
+            "(decision = 'waiting') = (decided_at IS NULL)", name="run_approvals_decided_has_time"
+        ),
+    )
+
+    run_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)  # training_runs.id, central
+    settings_sha256: Mapped[str] = mapped_column(String(64))
+    settings: Mapped[dict[str, Any]]
+    requested_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    decision: Mapped[str] = mapped_column(String(10), server_default=text("'waiting'"))
+    decided_by: Mapped[int | None]  # medical_workers.id in the central database
+    decided_by_name: Mapped[str | None] = mapped_column(String(255))
+    decided_at: Mapped[datetime | None]
+
+
 class AccessEvent(SiteBase):
     """Who read or wrote which patient; never the values; never changed afterwards."""
 
