@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from app.errors import PermissionRefused
 from app.permissions import Permission, may
-from db.central import Role
+from db.states import Role
 
 
 @dataclass(frozen=True)

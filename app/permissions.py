@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from db.central import Role
+from db.states import Role
 
 
 class Permission(StrEnum):
@@ -25,6 +25,11 @@ class Permission(StrEnum):
     PROMOTE = "promote"
     WORKERS_MANAGE = "workers_manage"
     AUDIT_READ = "audit_read"
+    COHORT_READ = "cohort_read"
+    MODELS_EXPORT = "models_export"
+    MODELS_IMPORT = "models_import"
+    INSTITUTIONS_MANAGE = "institutions_manage"
+    PARTICIPATION = "participation"
 
 
 _NURSE = frozenset(
@@ -42,6 +47,9 @@ _DATA_SCIENTIST = frozenset(
         Permission.TRAINING_READ,
         Permission.MODELS_READ,
         Permission.PROMOTION_PROPOSE,
+        Permission.COHORT_READ,
+        Permission.MODELS_EXPORT,
+        Permission.MODELS_IMPORT,
     }
 )
 _ADMIN = frozenset(
@@ -53,14 +61,21 @@ _ADMIN = frozenset(
         Permission.PROMOTE,
         Permission.WORKERS_MANAGE,
         Permission.AUDIT_READ,
+        Permission.COHORT_READ,
+        Permission.MODELS_EXPORT,
+        Permission.MODELS_IMPORT,
+        Permission.INSTITUTIONS_MANAGE,
     }
 )
+# Decides for one hospital whether it takes part; has no say in the consortium and sees no patient.
+_INSTITUTION_ADMIN = frozenset({Permission.MODEL_CARD, Permission.PARTICIPATION})
 
 PERMISSIONS: dict[Role, frozenset[Permission]] = {
     Role.NURSE: _NURSE,
     Role.DOCTOR: _DOCTOR,
     Role.DATA_SCIENTIST: _DATA_SCIENTIST,
     Role.ADMIN: _ADMIN,
+    Role.INSTITUTION_ADMIN: _INSTITUTION_ADMIN,
 }
 
 

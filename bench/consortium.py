@@ -18,18 +18,12 @@ import psutil
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
-from db.central import (
-    FederationStatus,
-    Institution,
-    ModelVersion,
-    RunStatus,
-    SiteResult,
-    TrainingRound,
-    TrainingRun,
-)
+from db.central import Institution, ModelVersion, SiteResult, TrainingRound, TrainingRun
 from db.engines import sessions_for
+from db.federation import FederationStatus
 from db.provision import DatabaseUrls
 from db.site import Patient
+from db.states import RunStatus
 from fl.features import FEATURE_NAMES
 from fl.runtime.children import still_running
 from fl.settings import RunSettings

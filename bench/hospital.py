@@ -15,12 +15,13 @@ from sqlalchemy import select
 from app.actor import Actor
 from app.auth.passwords import hash_password
 from bench.million import load_patients
-from db.central import Institution, MedicalWorker, ModelVersion, Role, RunStatus, TrainingRun, VersionStatus
+from db.central import Institution, MedicalWorker, ModelVersion, TrainingRun
 from db.cohort import Cohort, generate
 from db.embedded import EmbeddedPostgres
 from db.engines import sessions_for
 from db.provision import DatabaseUrls, provision
 from db.site import Patient
+from db.states import Role, RunStatus, VersionStatus
 from fl.features import FEATURE_NAMES, encode
 from fl.intervals import calibrate
 from fl.model import weights_sha256, weights_to_bytes

@@ -16,11 +16,11 @@ from app.services.import_mapping import guess_mapping
 from app.services.imports import check_table, compare_with_record, import_patients
 from app.services.tabular import read_table, write_csv, write_excel
 from db import cohort
-from db.central import Role
 from db.embedded import EmbeddedPostgres
 from db.engines import sessions_for
 from db.provision import provision
 from db.site import Patient
+from db.states import Role
 from fl.features import FEATURE_NAMES
 
 ROWS = 100_000

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fl.client_app import local_seed
 from fl.features import Preprocessing
 from fl.model import CostModel, Weights, initial_weights
 from fl.settings import RunSettings
+from fl.site_work import local_seed
 from fl.statistics import moments_of, pooled_preprocessing
 from fl.training import train
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from bench.consortium import Consortium, load_institutions
 from bench.data import Cohort, insurance_cohort
 from bench.reference import SiteRows, central
-from db.central import RunStatus
 from db.embedded import EmbeddedPostgres
 from db.provision import DatabaseUrls, provision
+from db.states import RunStatus
 from fl.settings import RunSettings
 
 ROUNDS = 10

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import (
@@ -25,115 +24,18 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-
-class Role(StrEnum):
-    """What a Worker is; `app.permissions` says what each may do."""
-
-    NURSE = "nurse"
-    DOCTOR = "doctor"
-    DATA_SCIENTIST = "data_scientist"
-    ADMIN = "admin"
-    INSTITUTION_ADMIN = "institution_admin"
-
-
-class RunKind(StrEnum):
-    """What a Run is for."""
-
-    FEDERATED = "federated"  # Rounds of training, which make a model version
-    LEAST_SQUARES = "least_squares"  # one message: the baseline alone
-    COHORT = "cohort"  # one message: what the Sites' patients are like
-    EVALUATION = "evaluation"  # one message: a version beside the champion on the same held-out rows
-
-
-class RunStatus(StrEnum):
-    """The states of a Run, in the order in which it passes them."""
-
-    QUEUED = "queued"
-    STARTING = "starting"
-    STATISTICS = "statistics"
-    TRAINING = "training"
-    EVALUATING = "evaluating"
-    COMPLETED = "completed"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-
-
-RUNNING_STATUSES = (RunStatus.STARTING, RunStatus.STATISTICS, RunStatus.TRAINING, RunStatus.EVALUATING)
-ENDED_STATUSES = (RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED)
-
-
-class RoundStatus(StrEnum):
-    """The states of one Round."""
-
-    STARTED = "started"
-    COMPLETED = "completed"
-    FAILED = "failed"
-
-
-class Phase(StrEnum):
-    """What a Site was asked for."""
-
-    STATISTICS = "statistics"
-    TRAIN = "train"
-    EVALUATE = "evaluate"
-    COHORT = "cohort"
-
-
-class SiteOutcome(StrEnum):
-    """How a Site answered: used, sat out with a reason, failed, or came too late."""
-
-    OK = "ok"
-    EXCLUDED = "excluded"
-    FAILED = "failed"
-    LATE = "late"
-
-
-class VersionStatus(StrEnum):
-    """The states of a ModelVersion; exactly one at most is champion."""
-
-    CANDIDATE = "candidate"
-    CHAMPION = "champion"
-    RETIRED = "retired"
-    REJECTED = "rejected"
-
-
-class PromotionAction(StrEnum):
-    """What happened to a ModelVersion."""
-
-    PROMOTE = "promote"
-    REJECT = "reject"
-    ROLLBACK = "rollback"
-    PROPOSE = "propose"  # a data scientist asks an administrator to promote
-    SHADOW_START = "shadow_start"
-    SHADOW_STOP = "shadow_stop"
-
-
-class VersionOrigin(StrEnum):
-    """Where the weights of a ModelVersion come from."""
-
-    RUN = "run"
-    IMPORT = "import"
-
-
-class EventSeverity(StrEnum):
-    """How much an event of a Run matters."""
-
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
-
-
-class Consent(StrEnum):
-    """What an institution's administrator allows: every Run, none, or each after its settings were approved."""
-
-    OPEN = "open"
-    PAUSED = "paused"
-    APPROVAL = "approval"
-
-
-def _one_of(column: str, values: type[StrEnum]) -> str:
-    listed = ", ".join(f"'{value}'" for value in values)
-    return f"{column} IN ({listed})"
+from db.states import (
+    Phase,
+    PromotionAction,
+    Role,
+    RoundStatus,
+    RunKind,
+    RunStatus,
+    SiteOutcome,
+    VersionOrigin,
+    VersionStatus,
+    one_of,
+)
 
 
 class CentralBase(DeclarativeBase):
@@ -164,7 +66,7 @@ class MedicalWorker(CentralBase):
 
     __tablename__ = "medical_workers"
     __table_args__ = (
-        CheckConstraint(_one_of("role", Role), name="medical_workers_role"),
+        CheckConstraint(one_of("role", Role), name="medical_workers_role"),
         CheckConstraint("email = lower(email)", name="medical_workers_email_lower"),
         CheckConstraint(
             "institution_id IS NOT NULL OR role IN ('data_scientist', 'admin')",
@@ -209,8 +111,8 @@ class TrainingRun(CentralBase):
 
     __tablename__ = "training_runs"
     __table_args__ = (
-        CheckConstraint(_one_of("status", RunStatus), name="training_runs_status"),
-        CheckConstraint(_one_of("kind", RunKind), name="training_runs_kind"),
+        CheckConstraint(one_of("status", RunStatus), name="training_runs_status"),
+        CheckConstraint(one_of("kind", RunKind), name="training_runs_kind"),
         CheckConstraint(
             "CASE WHEN kind = 'federated' THEN num_rounds BETWEEN 1 AND 1000 ELSE num_rounds = 0 END",
             name="training_runs_num_rounds",
@@ -270,7 +172,7 @@ class TrainingRound(CentralBase):
     __tablename__ = "training_rounds"
     __table_args__ = (
         UniqueConstraint("run_id", "round_number"),
-        CheckConstraint(_one_of("status", RoundStatus), name="training_rounds_status"),
+        CheckConstraint(one_of("status", RoundStatus), name="training_rounds_status"),
     )
 
     id: Mapped[int] = mapped_column(Identity(), primary_key=True)
@@ -302,8 +204,8 @@ class SiteResult(CentralBase):
     __tablename__ = "site_results"
     __table_args__ = (
         UniqueConstraint("run_id", "round_number", "phase", "institution_id"),
-        CheckConstraint(_one_of("phase", Phase), name="site_results_phase"),
-        CheckConstraint(_one_of("outcome", SiteOutcome), name="site_results_outcome"),
+        CheckConstraint(one_of("phase", Phase), name="site_results_phase"),
+        CheckConstraint(one_of("outcome", SiteOutcome), name="site_results_outcome"),
         CheckConstraint("outcome = 'ok' OR reason IS NOT NULL", name="site_results_failure_has_reason"),
     )
 
@@ -330,37 +232,19 @@ class SiteResult(CentralBase):
     institution: Mapped[Institution] = relationship(lazy="joined")
 
 
-class RunEvent(CentralBase):
-    """One plain sentence of what happened during a Run; never a patient, never a value of one."""
-
-    __tablename__ = "run_events"
-    __table_args__ = (
-        CheckConstraint(_one_of("severity", EventSeverity), name="run_events_severity"),
-        Index("run_events_run", "run_id", "id"),
-    )
-
-    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
-    run_id: Mapped[int] = mapped_column(ForeignKey("training_runs.id"))
-    occurred_at: Mapped[datetime] = mapped_column(server_default=text("clock_timestamp()"))
-    severity: Mapped[str] = mapped_column(String(10))
-    message: Mapped[str]
-    round_number: Mapped[int | None]
-    institution_id: Mapped[int | None] = mapped_column(ForeignKey("institutions.id"))
-
-
 class ModelVersion(CentralBase):
     """Saved weights with the preprocessing they need; both commit together."""
 
     __tablename__ = "model_versions"
     __table_args__ = (
-        CheckConstraint(_one_of("status", VersionStatus), name="model_versions_status"),
+        CheckConstraint(one_of("status", VersionStatus), name="model_versions_status"),
         Index(
             "model_versions_one_champion",
             text("(true)"),
             unique=True,
             postgresql_where=text("status = 'champion'"),
         ),
-        CheckConstraint(_one_of("origin", VersionOrigin), name="model_versions_origin"),
+        CheckConstraint(one_of("origin", VersionOrigin), name="model_versions_origin"),
         CheckConstraint(
             "origin <> 'run' OR (run_id IS NOT NULL AND training_round IS NOT NULL)",
             name="model_versions_run_has_round",
@@ -399,7 +283,7 @@ class Promotion(CentralBase):
     """Why a ModelVersion became, or stopped being, the champion; never changed afterwards."""
 
     __tablename__ = "promotions"
-    __table_args__ = (CheckConstraint(_one_of("action", PromotionAction), name="promotions_action"),)
+    __table_args__ = (CheckConstraint(one_of("action", PromotionAction), name="promotions_action"),)
 
     id: Mapped[int] = mapped_column(Identity(), primary_key=True)
     model_version_id: Mapped[int] = mapped_column(ForeignKey("model_versions.id"))
@@ -432,62 +316,6 @@ class TrainingTrigger(CentralBase):
     deleted_at: Mapped[datetime | None]
 
 
-class TriggerEvent(CentralBase):
-    """That a trigger asked for a Run, or why it did not."""
-
-    __tablename__ = "trigger_events"
-    __table_args__ = (
-        CheckConstraint("outcome IN ('fired', 'skipped', 'failed')", name="trigger_events_outcome"),
-        Index("trigger_events_trigger", "trigger_id", "id"),
-    )
-
-    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
-    trigger_id: Mapped[int] = mapped_column(ForeignKey("training_triggers.id"))
-    occurred_at: Mapped[datetime] = mapped_column(server_default=func.now())
-    outcome: Mapped[str] = mapped_column(String(10))
-    reason: Mapped[str]
-    run_id: Mapped[int | None] = mapped_column(ForeignKey("training_runs.id"))
-
-
-class SitePresence(CentralBase):
-    """What a Site last said of itself when it was asked; one row per institution."""
-
-    __tablename__ = "site_presence"
-    __table_args__ = (CheckConstraint(_one_of("consent", Consent), name="site_presence_consent"),)
-
-    institution_id: Mapped[int] = mapped_column(ForeignKey("institutions.id"), primary_key=True)
-    flwr_node_id: Mapped[str] = mapped_column(String(20))
-    online_since: Mapped[datetime]  # it has answered every question since
-    last_seen_at: Mapped[datetime]
-    usable_rows: Mapped[int]  # patients with a known cost, rounded down to tens
-    new_rows: Mapped[
-        int
-    ]  # of these, entered since the last completed federated Run began; rounded down to tens
-    software_version: Mapped[str] = mapped_column(String(50))
-    bundle_sha256: Mapped[str] = mapped_column(String(64))
-    consent: Mapped[str] = mapped_column(String(10))
-
-    institution: Mapped[Institution] = relationship(lazy="joined")
-
-
-class ShadowComparison(CentralBase):
-    """How the shadow version did beside the champion at one Site, on patients whose cost became known since."""
-
-    __tablename__ = "shadow_comparisons"
-    __table_args__ = (UniqueConstraint("champion_version_id", "shadow_version_id", "institution_id"),)
-
-    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
-    champion_version_id: Mapped[int] = mapped_column(ForeignKey("model_versions.id"))
-    shadow_version_id: Mapped[int] = mapped_column(ForeignKey("model_versions.id"))
-    institution_id: Mapped[int] = mapped_column(ForeignKey("institutions.id"))
-    counted_at: Mapped[datetime] = mapped_column(server_default=func.now())
-    num_examples: Mapped[int]
-    champion_error: Mapped[float]  # sum of absolute errors, USD
-    shadow_error: Mapped[float]  # sum of absolute errors, USD
-    difference: Mapped[float]  # sum of (shadow's minus champion's absolute error), USD
-    difference_squared: Mapped[float]  # sum of its squares, USD squared
-
-
 class AuditEvent(CentralBase):
     """Who did what, when, from where, with which outcome; never a patient's name or a value."""
 
@@ -507,24 +335,6 @@ class AuditEvent(CentralBase):
     outcome: Mapped[str] = mapped_column(String(20))
     address: Mapped[str | None] = mapped_column(String(64))
     details: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
-
-
-class FederationStatus(CentralBase):
-    """One row: what the supervisor last said of SuperLink and the SuperNodes."""
-
-    __tablename__ = "federation_status"
-    __table_args__ = (
-        CheckConstraint("id = 1", name="federation_status_single_row"),
-        CheckConstraint("state IN ('starting', 'up', 'stopped')", name="federation_status_state"),
-    )
-
-    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False, server_default=text("1"))
-    state: Mapped[str] = mapped_column(String(20))
-    runtime: Mapped[str] = mapped_column(String(20))  # warm or stock
-    leader: Mapped[str]  # host:pid of the supervisor
-    sites: Mapped[dict[str, Any]]  # institution code -> {"state": "starting" | "connected" | "down"}
-    started_at: Mapped[datetime] = mapped_column(server_default=func.now())
-    heartbeat_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
 CENTRAL_APPEND_ONLY = (AuditEvent.__tablename__, Promotion.__tablename__)

@@ -1,98 +1,19 @@
-"""The ClientApp of a Site: statistics, evaluation and training on its own rows; keeps nothing between messages."""
+"""The ClientApp of a Site: one handler for each kind of message; keeps nothing between messages."""
 
 from __future__ import annotations
 
-import json
-import os
 import time
-import zlib
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
-from numpy.typing import NDArray
 from sqlalchemy.exc import SQLAlchemyError
 
-from fl.evaluation import holdout_sums, told
-from fl.features import Preprocessing
-from fl.messages import answer, array_of, body_of
-from fl.model import Weights, forward, unflatten
-from fl.settings import RunSettings
-from fl.site_data import SiteData, load_site_data
-from fl.site_evaluation import answer_fields, evaluate_rows
-from fl.statistics import moments_of
+from fl import site_work
+from fl.messages import answer, body_of
 
 app = ClientApp()
-
-
-# A Site's own floor: no setting of a Run can make it speak of fewer patients than this.
-FEWEST_ROWS = 10
-
-
-class SatOut(Exception):
-    """The Site cannot take part; the message is the reason, without any figure of a patient."""
-
-
-def _site_data(settings: RunSettings) -> SiteData:
-    data = load_site_data(os.environ["SITE_DATABASE_URL"], settings.split_salt)
-    rows = len(data.train_cost) + len(data.holdout_cost)
-    needed = max(settings.min_rows, FEWEST_ROWS)
-    if rows < needed or len(data.train_cost) == 0:
-        raise SatOut(f"Fewer than {needed} patients with a known cost.")
-    return data
-
-
-def _predicted(weights: Weights, preprocessing: Preprocessing, data: SiteData) -> NDArray[np.float64]:
-    scaled = preprocessing.scale_inputs(data.holdout_inputs)
-    return np.maximum(preprocessing.cost_of(forward(unflatten(weights), scaled)), 0.0)
-
-
-def _statistics(body: dict[str, Any], institution: str) -> dict[str, Any]:
-    data = _site_data(RunSettings.from_json(json.loads(body["settings"])))
-    moments = moments_of(data.train_inputs, data.train_cost)
-    return {"num_examples": moments.count, "moments": moments.to_array()}
-
-
-def _train(body: dict[str, Any], institution: str) -> dict[str, Any]:
-    from fl.training import train  # imports TensorFlow, which only training needs
-
-    settings = RunSettings.from_json(json.loads(body["settings"]))
-    preprocessing = Preprocessing.from_json(json.loads(body["preprocessing"]))
-    received = array_of(body["weights"], "<f4")
-    data = _site_data(settings)
-    trained = train(
-        received,
-        preprocessing.scale_inputs(data.train_inputs),
-        preprocessing.scale_target(data.train_cost),
-        settings=settings,
-        seed=local_seed(body["seed"], body["round_number"], institution),
-    )
-    return {
-        "num_examples": len(data.train_cost),
-        "weights": trained.weights,
-        "loss": trained.loss,
-        "update_norm": float(np.linalg.norm(trained.weights.astype(np.float64) - received)),
-        "holdout": told(holdout_sums(_predicted(received, preprocessing, data), data.holdout_cost)).to_list(),
-    }
-
-
-def _evaluate_models(body: dict[str, Any], institution: str) -> dict[str, Any]:
-    data = _site_data(RunSettings.from_json(json.loads(body["settings"])))
-    evaluations = []
-    for stored, of_model in zip(body["weights"], body["preprocessing"], strict=True):
-        preprocessing = Preprocessing.from_json(json.loads(of_model))
-        predicted = _predicted(array_of(stored, "<f4"), preprocessing, data)
-        evaluations.append(
-            evaluate_rows(data.holdout_inputs, predicted, data.holdout_cost, preprocessing.target_scale)
-        )
-    return answer_fields(evaluations)
-
-
-def local_seed(run_seed: int, round_number: int, institution: str) -> int:
-    """Return the seed that shuffles one Site's rows in one Round."""
-    return zlib.crc32(f"{run_seed}:{round_number}:{institution}".encode())
 
 
 def _answered(
@@ -104,7 +25,7 @@ def _answered(
     outcome, reason, fields = "ok", "", {}
     try:
         fields = work(body_of(message), institution)
-    except SatOut as sat_out:
+    except site_work.SatOut as sat_out:
         outcome, reason = "excluded", str(sat_out)
     except SQLAlchemyError:
         outcome, reason = "failed", "The hospital's database did not answer."
@@ -125,16 +46,16 @@ def _answered(
 @app.query()
 def statistics(message: Message, context: Context) -> Message:
     """Answer count, sums and sums of squares of the training rows."""
-    return _answered("statistics", _statistics, message, context)
+    return _answered("statistics", site_work.statistics, message, context)
 
 
 @app.train()
 def train_round(message: Message, context: Context) -> Message:
     """Evaluate the received model on the held-out rows, then train it on the others."""
-    return _answered("train", _train, message, context)
+    return _answered("train", site_work.train_round, message, context)
 
 
 @app.evaluate()
 def evaluate_models(message: Message, context: Context) -> Message:
     """Evaluate one or more models on the held-out rows."""
-    return _answered("evaluate", _evaluate_models, message, context)
+    return _answered("evaluate", site_work.evaluate_models, message, context)

@@ -32,6 +32,7 @@ ANSWER_FIELDS: dict[str, dict[str, str]] = {
         "num_examples": "number of training rows",
         "weights": "the 12,161 weights after local training, as float32",
         "loss": "mean squared error of the standardised cost on the training rows",
+        "steps": "number of optimizer steps made",
         "update_norm": "L2 norm of the change of the weights",
         "holdout": (
             "of the received model on the held-out rows: their count, the sums of squared and absolute errors, "

@@ -12,22 +12,20 @@ from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from db.central import (
+from db.central import Institution, ModelVersion, Promotion, SiteResult, TrainingRound, TrainingRun
+from db.engines import sessions_for
+from db.federation import RunEvent
+from db.states import (
     ENDED_STATUSES,
-    Institution,
-    ModelVersion,
+    EventSeverity,
     Phase,
-    Promotion,
     PromotionAction,
     RoundStatus,
+    RunKind,
     RunStatus,
     SiteOutcome,
-    SiteResult,
-    TrainingRound,
-    TrainingRun,
     VersionStatus,
 )
-from db.engines import sessions_for
 from fl.evaluation import SMALLEST_CELL, Metrics
 from fl.features import Preprocessing
 from fl.model import CostModel, Weights, weights_from_bytes, weights_sha256, weights_to_bytes
@@ -57,6 +55,7 @@ class RunPlan:
     """
 
     run_id: int
+    kind: RunKind
     num_rounds: int
     strategy: str
     seed: int
@@ -116,11 +115,15 @@ class RunRecorder:
             )
             return RunPlan(
                 run_id=run.id,
+                kind=RunKind(run.kind),
                 num_rounds=run.num_rounds,
                 strategy=run.strategy,
                 seed=run.seed,
                 settings=RunSettings.from_json(run.settings),
-                institutions={row.code: row.id for row in session.scalars(select(Institution))},
+                institutions={
+                    row.code: row.id
+                    for row in session.scalars(select(Institution).where(Institution.is_active))
+                },
                 champion=(champion.version, _model_of(champion)) if champion else None,
             )
 
@@ -239,6 +242,37 @@ class RunRecorder:
                 _promote(session, row, version.reason)
             self._set(session, status=RunStatus.COMPLETED, finished_at=func.clock_timestamp())
         return name
+
+    def event(
+        self,
+        message: str,
+        *,
+        severity: EventSeverity = EventSeverity.INFO,
+        round_number: int | None = None,
+        institution_id: int | None = None,
+    ) -> None:
+        """Add one plain sentence to the Run's log; it may name an institution, never a patient."""
+        with self._running() as session:
+            session.add(
+                RunEvent(
+                    run_id=self._run_id,
+                    severity=severity,
+                    message=message,
+                    round_number=round_number,
+                    institution_id=institution_id,
+                )
+            )
+
+    def save_result(self, name: str, data: Mapping[str, Any]) -> None:
+        """Keep what the Run found out besides its Rounds, under `name` in `training_runs.results`."""
+        with self._running() as session:
+            run = session.get_one(TrainingRun, self._run_id)
+            run.results = {**run.results, name: dict(data)}
+
+    def finish(self) -> None:
+        """End a Run that makes no version as completed."""
+        with self._running() as session:
+            self._set(session, status=RunStatus.COMPLETED, finished_at=func.clock_timestamp())
 
     def fail(self, reason: str) -> None:
         """End the Run as failed with a reason that a person can act on."""

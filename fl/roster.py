@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from flwr.app import Message, RecordDict
+from flwr.app import Message
 from flwr.serverapp import Grid
 
-from db.central import Phase, SiteOutcome
+from db.states import Phase, SiteOutcome
 from fl.exchange import Answer, ask
+from fl.messages import outgoing
 from fl.recorder import RunPlan, RunRecorder
 
 log = logging.getLogger(__name__)
@@ -33,12 +34,33 @@ class Roster:
     institution_of: dict[int, str] = field(default_factory=dict)
     dropped: set[int] = field(default_factory=set)
 
-    def messages(self, content: RecordDict, message_type: str, round_number: int = 0) -> list[Message]:
-        """Make one message of the same content for every connected Site that was not dropped."""
-        return [
-            Message(content, dst_node_id=node_id, message_type=message_type, group_id=str(round_number))
-            for node_id in self._connected()
-        ]
+    def messages(
+        self,
+        fields: Mapping[str, Any],
+        message_type: str,
+        round_number: int = 0,
+        for_site: Callable[[str], Mapping[str, Any]] = lambda code: {},
+    ) -> list[Message]:
+        """Make one message for every connected Site that was not dropped.
+
+        Parameters
+        ----------
+        fields
+            What every message holds.
+        for_site
+            What the message to the institution of this code holds besides; a Site that has not answered in this Run
+            yet is told only `fields`.
+        """
+        common = outgoing(fields)
+        messages = []
+        for node_id in self._connected():
+            code = self.institution_of.get(node_id)
+            own = for_site(code) if code else {}
+            content = outgoing({**fields, **own}) if own else common
+            messages.append(
+                Message(content, dst_node_id=node_id, message_type=message_type, group_id=str(round_number))
+            )
+        return messages
 
     def _connected(self) -> list[int]:
         return sorted(node_id for node_id in self.grid.get_node_ids() if node_id not in self.dropped)

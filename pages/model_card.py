@@ -23,7 +23,7 @@ from app.errors import NoModelYet
 from app.permissions import Permission
 from app.services.model_card import ModelCard, model_card
 from app.settings import get_settings
-from db.central import VersionStatus
+from db.states import VersionStatus
 
 CARD_WIDTH = 820  # pixels
 # Tables of groups stand below each other, so their columns do too; a telephone has no room to spare. On paper there is

@@ -19,7 +19,7 @@ from app.databases import central_session
 from app.permissions import Permission
 from app.services import models
 from app.services.model_card import ModelCard, model_card
-from db.central import VersionStatus
+from db.states import VersionStatus
 
 VERSIONS_PER_PAGE = 20
 CARD_WIDTH = 820  # pixels

@@ -15,7 +15,8 @@ from app.actor import Actor
 from app.errors import SessionEnded
 from app.services import audit
 from app.settings import get_settings
-from db.central import Institution, MedicalWorker, Role, Session
+from db.central import Institution, MedicalWorker, Session
+from db.states import Role
 
 TICKET_LIFETIME = timedelta(minutes=1)
 ENDED = "Your session has ended. Please sign in again."

@@ -7,7 +7,8 @@ from sqlalchemy.orm import Session
 from app.auth.passwords import check_password
 from app.errors import SignInRefused
 from app.services import audit, workers
-from db.central import AuditEvent, MedicalWorker, Role
+from db.central import AuditEvent, MedicalWorker
+from db.states import Role
 
 # One sentence for every reason: another one for a locked account would tell that the account exists.
 REFUSAL = (

@@ -8,7 +8,7 @@ import streamlit as st
 from app.components.formats import ROLE_NAMES
 from app.demo import demo_accounts
 from app.settings import DEMO_PASSWORD, get_settings
-from db.central import Role
+from db.states import Role
 
 
 def show_demo_note() -> None:

@@ -9,8 +9,8 @@ from decimal import Decimal
 from typing import Any
 
 from app.components.browser import browser_zone
-from db.central import Role, RunStatus, VersionStatus
 from db.site import PatientAction
+from db.states import Role, RunStatus, VersionStatus
 from fl.features import FEATURES, Feature
 
 NOT_KNOWN = "–"

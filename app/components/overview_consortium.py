@@ -37,7 +37,7 @@ from app.services.consortium import (
 )
 from app.services.models import ModelStatus
 from app.services.monitoring import FederationView, RunProgress
-from db.central import Role
+from db.states import Role
 
 _FEDERATION = {"up": "Up", "starting": "Starting", "down": "Down"}
 

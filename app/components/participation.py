@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from app.components.formats import count
-from db.central import Phase, SiteOutcome
+from db.states import Phase, SiteOutcome
 
 OUTCOME_NAMES: dict[str, str] = {
     SiteOutcome.OK: "Used",

@@ -14,7 +14,7 @@ from app.components.navigation import page
 from app.components.participation import shares
 from app.components.stepper import show_steps, steps_of
 from app.services.monitoring import RoundPoint, RunProgress
-from db.central import ENDED_STATUSES, RunStatus
+from db.states import ENDED_STATUSES, RunStatus
 
 FEWEST_ROUNDS_TO_CHOOSE = 5
 AXIS_STEP = 20  # rounds

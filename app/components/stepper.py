@@ -10,7 +10,7 @@ import streamlit as st
 
 from app.components.browser import theme_colour
 from app.components.formats import RUN_STATUS_NAMES
-from db.central import RunStatus
+from db.states import RunStatus
 
 StepState = Literal["done", "now", "todo", "bad"]
 

@@ -14,7 +14,8 @@ from app.errors import NoModelYet
 from app.permissions import Permission
 from app.services import models, monitoring
 from app.services.monitoring import FederationView, RunProgress
-from db.central import AuditEvent, Institution, MedicalWorker, ModelVersion, TrainingRun, VersionStatus
+from db.central import AuditEvent, Institution, MedicalWorker, ModelVersion, TrainingRun
+from db.states import VersionStatus
 
 RECENT = timedelta(days=7)
 EVENTS_LIMIT = 10_000  # more refusals than that are not read

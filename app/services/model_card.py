@@ -16,7 +16,8 @@ from app.permissions import Permission
 from app.services.metrics import finite
 from app.services.model_quality import GroupQuality, SmokerInterval, quality_by_group, smoker_intervals
 from app.services.models import calibration_of
-from db.central import Institution, ModelVersion, Phase, SiteOutcome, SiteResult, VersionStatus
+from db.central import Institution, ModelVersion, SiteResult
+from db.states import Phase, SiteOutcome, VersionStatus
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,8 @@ class ModelCard:
     version: str
     status: str
     trained_at: datetime
-    run_id: int
-    training_round: int
+    run_id: int | None
+    training_round: int | None
     num_examples: int
     weights_sha256: str
     r2: float | None

@@ -18,7 +18,8 @@ from app.permissions import Permission
 from app.services.metrics import finite
 from app.services.model_quality import GroupQuality, SmokerInterval, quality_by_group, smoker_intervals
 from app.services.paging import Page, check_limit, integer_cursor, page_of
-from db.central import ModelVersion, VersionStatus
+from db.central import ModelVersion
+from db.states import VersionStatus
 from fl.features import Preprocessing
 from fl.intervals import Calibration
 from fl.model import CostModel, weights_from_bytes, weights_sha256

@@ -14,17 +14,9 @@ from app.errors import NotFound
 from app.permissions import Permission
 from app.services.metrics import finite
 from app.services.paging import LARGEST_ID
-from db.central import (
-    FederationStatus,
-    Institution,
-    MedicalWorker,
-    ModelVersion,
-    Phase,
-    RunStatus,
-    SiteResult,
-    TrainingRound,
-    TrainingRun,
-)
+from db.central import Institution, MedicalWorker, ModelVersion, SiteResult, TrainingRound, TrainingRun
+from db.federation import FederationStatus
+from db.states import Phase, RunStatus
 
 HEARTBEAT_LIMIT = timedelta(seconds=10)
 

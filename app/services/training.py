@@ -17,7 +17,8 @@ from app.errors import Conflict, InvalidInput, NotFound
 from app.permissions import Permission
 from app.services import audit
 from app.services.paging import LARGEST_ID, Page, check_limit, integer_cursor, page_of
-from db.central import ENDED_STATUSES, RunStatus, TrainingRun
+from db.central import TrainingRun
+from db.states import ENDED_STATUSES, RunStatus
 from fl.features import FieldProblem
 from fl.settings import DEFAULT_ROUNDS, RunSettings, check_run
 

@@ -14,7 +14,8 @@ from datetime import UTC, datetime
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, sessionmaker
 
-from db.central import ENDED_STATUSES, RUNNING_STATUSES, RunStatus, TrainingRun
+from db.central import TrainingRun
+from db.states import ENDED_STATUSES, RUNNING_STATUSES, RunStatus
 from fl.recorder import end_run
 from fl.runtime.federation import Federation
 from fl.runtime.flower_private import Bundle

@@ -16,8 +16,8 @@ from sqlalchemy import Connection, func, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import SQLAlchemyError
 
-from db.central import FederationStatus
 from db.engines import engine_for, sessions_for
+from db.federation import FederationStatus
 from fl.runtime.children import ChildRegister
 from fl.runtime.environment import PROJECT_ROOT, SupervisorEnvironment
 from fl.runtime.federation import Federation, SuperLinkDied

@@ -13,7 +13,8 @@ import pytest
 
 from bench.consortium import PROJECT_ROOT, Consortium
 from bench.reference import SiteRows, federated
-from db.central import RunStatus, TrainingRun
+from db.central import TrainingRun
+from db.states import RunStatus
 from fl.model import weights_from_bytes
 from fl.runtime.children import marked_processes
 from fl.runtime.environment import FEDERATION_MARK

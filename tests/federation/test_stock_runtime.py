@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from bench.consortium import Consortium
-from db.central import RunStatus
 from db.embedded import EmbeddedPostgres
+from db.states import RunStatus
 from fl.model import weights_from_bytes
 from fl.settings import RunSettings
 from tests.federation.conftest import consortium_databases

@@ -19,10 +19,11 @@ from sqlalchemy.orm import Session
 from app.actor import Actor
 from app.databases import central_session, site_session
 from app.settings import Settings, get_settings
-from db.central import Institution, MedicalWorker, ModelVersion, Role, RunStatus, TrainingRun
+from db.central import Institution, MedicalWorker, ModelVersion, TrainingRun
 from db.engines import sessions_for
 from db.provision import DatabaseUrls
 from db.site import Patient
+from db.states import Role, RunStatus
 from fl.features import INPUT_NAMES, Preprocessing
 from fl.model import initial_weights, weights_sha256, weights_to_bytes
 

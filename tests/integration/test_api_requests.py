@@ -12,8 +12,9 @@ from fastapi.testclient import TestClient
 from sqlalchemy import select
 
 from app.settings import get_settings
-from db.central import AuditEvent, Institution, RoundStatus, RunStatus, TrainingRound, TrainingRun
+from db.central import AuditEvent, Institution, TrainingRound, TrainingRun
 from db.site import AccessEvent
+from db.states import RoundStatus, RunStatus
 
 Headers = dict[str, str]
 TokenOf = Callable[[str], Headers]

@@ -21,7 +21,8 @@ from app.auth.tokens import actor_for_access_token, issue_access_token
 from app.databases import central_session
 from app.errors import SessionEnded, SignInRefused
 from app.settings import get_settings
-from db.central import AuditEvent, MedicalWorker, Role, Session
+from db.central import AuditEvent, MedicalWorker, Session
+from db.states import Role
 
 EMAIL = "nurse@northeast.test.local"
 

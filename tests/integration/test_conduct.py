@@ -13,10 +13,11 @@ from sqlalchemy import select, text
 from bench.consortium import load_institutions
 from bench.data import cohort_of
 from bench.reference import SiteRows, federated
-from db.central import ModelVersion, Promotion, RunStatus, SiteResult, TrainingRound, TrainingRun
+from db.central import ModelVersion, Promotion, SiteResult, TrainingRound, TrainingRun
 from db.cohort import generate
 from db.engines import engine_for, sessions_for
 from db.provision import DatabaseUrls
+from db.states import RunStatus
 from fl.groups import GROUPS
 from fl.intervals import Calibration
 from fl.model import weights_from_bytes, weights_sha256

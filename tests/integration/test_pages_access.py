@@ -7,7 +7,8 @@ from sqlalchemy import select, update
 
 from app.components.navigation import PAGES, pages_for
 from app.permissions import PERMISSIONS
-from db.central import MedicalWorker, Role, Session
+from db.central import MedicalWorker, Session
+from db.states import Role
 from tests.integration.conftest import PASSWORD, PEOPLE, Consortium
 from tests.integration.page_scripts import opened, page_of, words
 

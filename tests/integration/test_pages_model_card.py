@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 from sqlalchemy import select
 
-from db.central import Institution, ModelVersion, Phase, SiteOutcome, SiteResult
+from db.central import Institution, ModelVersion, SiteResult
+from db.states import Phase, SiteOutcome
 from fl.groups import GROUPS
 from fl.intervals import Calibration, GroupInterval
 from tests.integration.conftest import Consortium

@@ -16,17 +16,10 @@ from app.errors import PermissionRefused
 from app.services import audit, overview
 from app.services.consortium import consortium_overview, refusals, staff
 from app.services.overview import Counted, clinic_overview
-from db.central import (
-    AuditEvent,
-    MedicalWorker,
-    ModelVersion,
-    RoundStatus,
-    RunStatus,
-    TrainingRound,
-    TrainingRun,
-)
+from db.central import AuditEvent, MedicalWorker, ModelVersion, TrainingRound, TrainingRun
 from db.engines import engine_for
 from db.site import AccessEvent, PatientAction, PatientChange, Prediction
+from db.states import RoundStatus, RunStatus
 from tests.integration.conftest import Consortium
 from tests.integration.page_scripts import has_key, opened, page_of, words
 

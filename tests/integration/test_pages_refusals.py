@@ -12,8 +12,9 @@ from streamlit.util import calc_hash
 from app.components import guard
 from app.errors import CentralUnavailable
 from app.services import audit
-from db.central import AuditEvent, MedicalWorker, Role
+from db.central import AuditEvent, MedicalWorker
 from db.site import Patient
+from db.states import Role
 from tests.integration.conftest import Consortium
 from tests.integration.page_scripts import opened, page_of, words
 

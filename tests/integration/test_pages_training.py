@@ -11,17 +11,8 @@ import pytest
 from sqlalchemy import select
 
 from app.services import monitoring
-from db.central import (
-    Institution,
-    ModelVersion,
-    Phase,
-    RoundStatus,
-    RunStatus,
-    SiteOutcome,
-    SiteResult,
-    TrainingRound,
-    TrainingRun,
-)
+from db.central import Institution, ModelVersion, SiteResult, TrainingRound, TrainingRun
+from db.states import Phase, RoundStatus, RunStatus, SiteOutcome
 from tests.integration.conftest import Consortium
 from tests.integration.page_scripts import has_key, page_of, words
 

@@ -25,8 +25,9 @@ from app.databases import central_session
 from app.permissions import PERMISSIONS, Permission
 from app.services.tabular import write_csv
 from app.settings import PROJECT_ROOT
-from db.central import AuditEvent, Role
+from db.central import AuditEvent
 from db.site import AccessEvent, Patient
+from db.states import Role
 from tests.integration.conftest import Consortium
 from tests.integration.page_scripts import opened, words
 

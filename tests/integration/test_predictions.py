@@ -16,9 +16,10 @@ from sqlalchemy.orm import Session
 
 from app.errors import Conflict, InvalidInput, NoModelYet, NotFound, PermissionRefused
 from app.services import explanations, models, predictions
-from db.central import ModelVersion, VersionStatus
+from db.central import ModelVersion
 from db.engines import engine_for
 from db.site import AccessEvent, Prediction
+from db.states import VersionStatus
 from fl.features import encode
 from fl.intervals import Calibration, GroupInterval
 from fl.model import forward, initial_weights, unflatten

@@ -13,17 +13,10 @@ from sqlalchemy.orm import Session
 from app.databases import central_session
 from app.errors import Conflict, InvalidInput, NotFound, PermissionRefused
 from app.services import monitoring, training
-from db.central import (
-    AuditEvent,
-    FederationStatus,
-    Institution,
-    RoundStatus,
-    RunStatus,
-    SiteResult,
-    TrainingRound,
-    TrainingRun,
-)
+from db.central import AuditEvent, Institution, SiteResult, TrainingRound, TrainingRun
 from db.engines import engine_for
+from db.federation import FederationStatus
+from db.states import RoundStatus, RunStatus
 from fl.settings import RunSettings
 
 

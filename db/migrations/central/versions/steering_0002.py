@@ -1,4 +1,4 @@
-"""Kinds of Runs, checkpoints and receipts, events, triggers that fire, what Sites say, imports and the shadow version."""
+"""Kinds of Runs, checkpoints, receipts, events, triggers that fire, what Sites say, imports, the shadow version."""
 
 from __future__ import annotations
 
@@ -64,13 +64,10 @@ def _widen_runs() -> None:
         "training_runs",
         "kind <> 'evaluation' OR start_version_id IS NOT NULL",
     )
-    for column in (
-        sa.Column("weights", sa.LargeBinary(), nullable=True),
-        sa.Column("server_state", sa.LargeBinary(), nullable=True),
-        sa.Column("previous_receipt_sha256", sa.String(length=64), nullable=True),
-        sa.Column("receipt_sha256", sa.String(length=64), nullable=True),
-    ):
-        op.add_column("training_rounds", column)
+    for name in ("weights", "server_state"):
+        op.add_column("training_rounds", sa.Column(name, sa.LargeBinary(), nullable=True))
+    for name in ("previous_receipt_sha256", "receipt_sha256"):
+        op.add_column("training_rounds", sa.Column(name, sa.String(length=64), nullable=True))
     op.add_column("site_results", sa.Column("update_sha256", sa.String(length=64), nullable=True))
     op.add_column("site_results", sa.Column("update", sa.LargeBinary(), nullable=True))
     _replace_check(

@@ -1,0 +1,88 @@
+"""What a Site does for a Run on its own rows: statistics, a Round, the last evaluation."""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fl.evaluation import holdout_sums, told
+from fl.features import Preprocessing
+from fl.messages import array_of
+from fl.model import Weights, forward, unflatten
+from fl.settings import RunSettings
+from fl.site_data import SiteData, load_site_data
+from fl.site_evaluation import answer_fields, evaluate_rows
+from fl.statistics import moments_of
+
+# A Site's own floor: no setting of a Run can make it speak of fewer patients than this.
+FEWEST_ROWS = 10
+
+
+class SatOut(Exception):
+    """The Site cannot take part; the message is the reason, without any figure of a patient."""
+
+
+def _site_data(settings: RunSettings) -> SiteData:
+    data = load_site_data(os.environ["SITE_DATABASE_URL"], settings.split_salt)
+    rows = len(data.train_cost) + len(data.holdout_cost)
+    needed = max(settings.min_rows, FEWEST_ROWS)
+    if rows < needed or len(data.train_cost) == 0:
+        raise SatOut(f"Fewer than {needed} patients with a known cost.")
+    return data
+
+
+def _predicted(weights: Weights, preprocessing: Preprocessing, data: SiteData) -> NDArray[np.float64]:
+    scaled = preprocessing.scale_inputs(data.holdout_inputs)
+    return np.maximum(preprocessing.cost_of(forward(unflatten(weights), scaled)), 0.0)
+
+
+def statistics(body: dict[str, Any], institution: str) -> dict[str, Any]:
+    data = _site_data(RunSettings.from_json(json.loads(body["settings"])))
+    moments = moments_of(data.train_inputs, data.train_cost)
+    return {"num_examples": moments.count, "moments": moments.to_array()}
+
+
+def train_round(body: dict[str, Any], institution: str) -> dict[str, Any]:
+    from fl.training import train  # imports TensorFlow, which only training needs
+
+    settings = RunSettings.from_json(json.loads(body["settings"]))
+    preprocessing = Preprocessing.from_json(json.loads(body["preprocessing"]))
+    received = array_of(body["weights"], "<f4")
+    data = _site_data(settings)
+    trained = train(
+        received,
+        preprocessing.scale_inputs(data.train_inputs),
+        preprocessing.scale_target(data.train_cost),
+        settings=settings,
+        seed=local_seed(body["seed"], body["round_number"], institution),
+    )
+    return {
+        "num_examples": len(data.train_cost),
+        "weights": trained.weights,
+        "loss": trained.loss,
+        "steps": settings.local_epochs * -(-len(data.train_cost) // settings.batch_size),
+        "update_norm": float(np.linalg.norm(trained.weights.astype(np.float64) - received)),
+        "holdout": told(holdout_sums(_predicted(received, preprocessing, data), data.holdout_cost)).to_list(),
+    }
+
+
+def evaluate_models(body: dict[str, Any], institution: str) -> dict[str, Any]:
+    data = _site_data(RunSettings.from_json(json.loads(body["settings"])))
+    evaluations = []
+    for stored, of_model in zip(body["weights"], body["preprocessing"], strict=True):
+        preprocessing = Preprocessing.from_json(json.loads(of_model))
+        predicted = _predicted(array_of(stored, "<f4"), preprocessing, data)
+        evaluations.append(
+            evaluate_rows(data.holdout_inputs, predicted, data.holdout_cost, preprocessing.target_scale)
+        )
+    return answer_fields(evaluations)
+
+
+def local_seed(run_seed: int, round_number: int, institution: str) -> int:
+    """Return the seed that shuffles one Site's rows in one Round."""
+    return zlib.crc32(f"{run_seed}:{round_number}:{institution}".encode())
