@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 import uuid
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any
 
 from sqlalchemy import func, select
@@ -13,14 +12,15 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, selectinload
 
 from app.actor import Actor
-from app.errors import Conflict, InvalidInput, NotFound
+from app.errors import Conflict, NotFound
 from app.permissions import Permission
 from app.services import audit
 from app.services.paging import LARGEST_ID, Page, check_limit, integer_cursor, page_of
+from app.services.run_request import RunRequest, read_request, resume_request
 from db.central import TrainingRun
-from db.states import ENDED_STATUSES, RunStatus
+from db.states import ENDED_STATUSES, RunKind, RunStatus
 from fl.features import FieldProblem
-from fl.settings import DEFAULT_ROUNDS, RunSettings, check_run
+from fl.settings import DEFAULT_ROUNDS
 
 LONGEST_KEY = 100  # characters of an idempotency key
 _LARGEST_SEED = 2**31 - 1
@@ -30,48 +30,76 @@ def start_run(
     *,
     central: Session,
     actor: Actor,
+    kind: RunKind = RunKind.FEDERATED,
     num_rounds: int = DEFAULT_ROUNDS,
     strategy: str = "fedavg",
     settings: Mapping[str, Any] | None = None,
     idempotency_key: str | None = None,
     seed: int | None = None,
+    resume_run_id: int | None = None,
+    start_version: str | None = None,
 ) -> TrainingRun:
     """Ask for a Run; it waits as queued until the supervisor takes it.
 
     Parameters
     ----------
+    kind
+        Only a federated Run has Rounds and a strategy; for the other kinds both are ignored.
     settings
-        Settings of the Run that differ from the defaults of `fl.settings.RunSettings`.
+        Settings of the Run that differ from the defaults of its strategy (`fl.settings.settings_for`).
     idempotency_key
         A second request with the same key returns the Run of the first.
     seed
         Makes the Run repeatable; chosen at random if not given.
+    resume_run_id
+        Go on with this failed or cancelled Run after its last saved Round, with its seed, strategy, settings and
+        number of Rounds; none of them can be chosen anew.
+    start_version
+        Name of the version that an evaluation is of.
 
     Raises
     ------
     InvalidInput
         Naming every setting that is unknown or out of range.
+    NotFound
+        If there is no Run to resume.
     Conflict
-        If the key was used for a Run of other rounds or another strategy.
+        If the key was used for another request, or the Run cannot be resumed.
     """
     actor.require(Permission.TRAINING_CONTROL)
-    run_settings, problems = _read_settings(settings or {})
-    problems += check_run(num_rounds, strategy, run_settings)
-    problems += _check_key(idempotency_key)
-    if seed is not None and not 0 <= seed <= _LARGEST_SEED:
-        problems.append(FieldProblem("seed", f"The seed must be from 0 to {_LARGEST_SEED}."))
-    if problems:
-        raise InvalidInput(problems)
-    key = idempotency_key or uuid.uuid4().hex
+    problems = _check_key(idempotency_key)
+    if resume_run_id is not None:
+        problems += _check_resume(kind, settings, seed, start_version)
+        request = resume_request(central, resume_run_id, problems)
+    else:
+        if seed is not None and not 0 <= seed <= _LARGEST_SEED:
+            problems.append(FieldProblem("seed", f"The seed must be from 0 to {_LARGEST_SEED}."))
+        request = read_request(
+            central,
+            kind=kind,
+            num_rounds=num_rounds,
+            strategy=strategy,
+            settings=settings or {},
+            seed=seed,
+            start_version=start_version,
+            problems=problems,
+        )
+    return _ask_for(central, actor, request, idempotency_key or uuid.uuid4().hex)
+
+
+def _ask_for(central: Session, actor: Actor, request: RunRequest, key: str) -> TrainingRun:
     inserted = central.scalar(
         insert(TrainingRun)
         .values(
             idempotency_key=key,
             requested_by=actor.worker_id,
-            num_rounds=num_rounds,
-            strategy=strategy,
-            settings=run_settings.to_json(),
-            seed=secrets.randbelow(_LARGEST_SEED) if seed is None else seed,
+            kind=request.kind,
+            num_rounds=request.num_rounds,
+            strategy=request.strategy,
+            settings=request.settings.to_json(),
+            seed=secrets.randbelow(_LARGEST_SEED) if request.seed is None else request.seed,
+            resumed_from_id=request.resumed_from_id,
+            start_version_id=request.start_version_id,
         )
         .on_conflict_do_nothing(index_elements=["idempotency_key"])
         .returning(TrainingRun.id)
@@ -83,12 +111,17 @@ def start_run(
             actor=actor,
             action="run_started",
             target=f"run {run.id}",
-            details={"num_rounds": num_rounds, "strategy": strategy},
+            details={
+                "kind": request.kind,
+                "num_rounds": request.num_rounds,
+                "strategy": request.strategy,
+                **request.details,
+            },
         )
-    elif (run.num_rounds, run.strategy) != (num_rounds, strategy):
+    elif not request.is_of(run):
         raise Conflict(
-            f"This request was already used to start Run {run.id} of {run.num_rounds} rounds "
-            f"with {run.strategy}. Use a new idempotency key for another Run."
+            f"This request was already used to start Run {run.id}, which is another one. "
+            "Use a new idempotency key for another Run."
         )
     return run
 
@@ -159,21 +192,15 @@ def _check_key(key: str | None) -> list[FieldProblem]:
     return [FieldProblem("idempotency_key", message)]
 
 
-def _read_settings(raw: Mapping[str, Any]) -> tuple[RunSettings, list[FieldProblem]]:
-    defaults = RunSettings()
-    accepted: dict[str, Any] = {}
-    problems: list[FieldProblem] = []
-    known = {setting.name for setting in fields(RunSettings)}
-    for name, value in raw.items():
-        if name not in known:
-            problems.append(FieldProblem(name[:40], f"There is no setting called {name[:40]!r}."))
-            continue
-        kind = type(getattr(defaults, name))
-        if kind is float and type(value) is int:
-            value = float(value)
-        if type(value) is not kind:
-            expected = {int: "a whole number", float: "a number", str: "a text"}[kind]
-            problems.append(FieldProblem(name, f"{name} must be {expected}."))
-            continue
-        accepted[name] = value
-    return RunSettings(**accepted), problems
+def _check_resume(
+    kind: RunKind, settings: Mapping[str, Any] | None, seed: int | None, start_version: str | None
+) -> list[FieldProblem]:
+    chosen = {"settings": settings, "seed": seed is not None, "start_version": start_version}
+    problems = [
+        FieldProblem(name, f"A resumed run keeps the {name} of the run that it goes on with.")
+        for name, value in chosen.items()
+        if value
+    ]
+    if kind != RunKind.FEDERATED:
+        problems.append(FieldProblem("kind", "Only a federated run can be resumed."))
+    return problems
