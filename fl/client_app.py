@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from fl import site_work
 from fl.messages import answer, body_of
+from fl.site_consent import check_consent
 
 app = ClientApp()
 
@@ -24,7 +25,10 @@ def _answered(
     institution = str(context.node_config["institution"])
     outcome, reason, fields = "ok", "", {}
     try:
-        fields = work(body_of(message), institution)
+        body = body_of(message)
+        if phase != "presence":
+            check_consent(body)
+        fields = work(body, institution)
     except site_work.SatOut as sat_out:
         outcome, reason = "excluded", str(sat_out)
     except SQLAlchemyError:

@@ -46,11 +46,12 @@ class Roster:
         Parameters
         ----------
         fields
-            What every message holds.
+            What every message holds besides what it says of the Run.
         for_site
             What the message to the institution of this code holds besides; a Site that has not answered in this Run
             yet is told only `fields`.
         """
+        fields = {**_of_the_run(self.plan), **fields}
         common = outgoing(fields)
         messages = []
         for node_id in self._connected():
@@ -108,6 +109,8 @@ class Roster:
             code = answer.institution or self.institution_of.get(answer.node_id)
             if code is None or code not in self.plan.institutions or code in answered:
                 log.warning("answer of SuperNode %s is of no expected institution", answer.node_id)
+                if code is not None and code not in self.plan.institutions:
+                    self.dropped.add(answer.node_id)  # deactivated or unknown: not asked again
                 return
             answered.add(code)
             self.institution_of[answer.node_id] = code
@@ -175,6 +178,16 @@ class Roster:
             flwr_node_id=str(answer.node_id) if answer.node_id else None,
             **columns,
         )
+
+
+def _of_the_run(plan: RunPlan) -> dict[str, Any]:
+    """Return what every message says of its Run: the Sites' administrators approve it, see `fl.site_consent`."""
+    return {
+        "run_id": plan.run_id,
+        "kind": plan.kind.value,
+        "num_rounds": plan.num_rounds,
+        "strategy": plan.strategy,
+    }
 
 
 def _when(phase: Phase, round_number: int) -> str:
