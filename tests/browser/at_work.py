@@ -55,8 +55,12 @@ def sign_in(page: Page, email: str) -> None:
     page.get_by_label("Password", exact=True).fill(DEMO_PASSWORD)
     page.get_by_role("button", name="Sign in").click()
     expect(page.get_by_role("button", name="Sign out")).to_be_attached(timeout=20_000)
-    # The browser gets its cookie a moment after the page.
-    page.wait_for_timeout(500)
+    # The browser gets its cookie a moment after the page; an address opened before that asks to sign in again.
+    for _ in range(200):
+        if any("fedcost_session" in cookie["name"] for cookie in page.context.cookies()):
+            return
+        page.wait_for_timeout(100)
+    raise AssertionError("the browser was given no session cookie")
 
 
 def settle(page: Page) -> None:

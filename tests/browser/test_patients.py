@@ -228,7 +228,10 @@ def test_what_is_not_saved_is_kept_within_the_session_and_asked_about_at_a_reloa
         expect(page.get_by_text("is missing")).to_have_count(0)
         picture(page, "patient_problem_390_light")
         page.evaluate("setTimeout(() => location.reload(), 0)")
-        page.wait_for_timeout(500)
+        for _ in range(100):
+            if asked:
+                break
+            page.wait_for_timeout(100)
         assert asked == ["beforeunload"]
         page.get_by_role("link", name="All patients").click()
         expect(page.get_by_text("You have not yet added Quill, Ada.")).to_be_visible()
