@@ -57,6 +57,18 @@ class TriggerEvent(CentralBase):
     run_id: Mapped[int | None] = mapped_column(ForeignKey("training_runs.id"))
 
 
+class RunQueueState(CentralBase):
+    """One row, once somebody has steered the queue: whether waiting Runs are held back, and which one is next."""
+
+    __tablename__ = "run_queue"
+    __table_args__ = (CheckConstraint("id = 1", name="run_queue_single_row"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False, server_default=text("1"))
+    paused_at: Mapped[datetime | None]  # NULL: the oldest waiting Run starts as soon as it can
+    paused_by: Mapped[int | None] = mapped_column(ForeignKey("medical_workers.id"))
+    next_run_id: Mapped[int | None] = mapped_column(ForeignKey("training_runs.id"))  # NULL: the oldest
+
+
 class SitePresence(CentralBase):
     """What a Site last said of itself when it was asked; one row per institution."""
 

@@ -143,6 +143,17 @@ def _new_tables() -> None:
     )
     op.create_index("trigger_events_trigger", "trigger_events", ["trigger_id", "id"])
     op.create_table(
+        "run_queue",
+        sa.Column("id", sa.Integer(), server_default=sa.text("1"), autoincrement=False, nullable=False),
+        sa.Column("paused_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("paused_by", sa.Integer(), nullable=True),
+        sa.Column("next_run_id", sa.Integer(), nullable=True),
+        sa.CheckConstraint("id = 1", name="run_queue_single_row"),
+        sa.ForeignKeyConstraint(["paused_by"], ["medical_workers.id"]),
+        sa.ForeignKeyConstraint(["next_run_id"], ["training_runs.id"]),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_table(
         "site_presence",
         sa.Column("institution_id", sa.Integer(), nullable=False),
         sa.Column("flwr_node_id", sa.String(length=20), nullable=False),
