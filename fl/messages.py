@@ -30,10 +30,10 @@ ANSWER_FIELDS: dict[str, dict[str, str]] = {
     },
     "train": {
         "num_examples": "number of training rows",
-        "weights": "the 12,161 weights after local training, as float32",
+        "weights": "the 12,161 weights after local training or, of FedSGD, the gradient at the received, as float32",
         "loss": "mean squared error of the standardised cost on the training rows",
-        "steps": "number of optimizer steps made",
-        "update_norm": "L2 norm of the change of the weights",
+        "steps": "number of optimizer steps made; 0 of FedSGD",
+        "update_norm": "L2 norm of the change of the weights or, of FedSGD, of the gradient",
         "holdout": (
             "of the received model on the held-out rows: their count, the sums of squared and absolute errors, "
             "of the cost and of its square"

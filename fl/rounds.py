@@ -9,6 +9,7 @@ import numpy as np
 from flwr.app import MessageType
 
 from db.states import Phase
+from fl.baseline import Baseline, read_holdout
 from fl.evaluation import SMALLEST_CELL, HoldoutSums, Metrics, pooled, refuse_few
 from fl.exchange import Answer
 from fl.features import Preprocessing
@@ -35,13 +36,19 @@ class Rounds:
     """
 
     def __init__(
-        self, plan: RunPlan, recorder: RunRecorder, roster: Roster, preprocessing: Preprocessing
+        self,
+        plan: RunPlan,
+        recorder: RunRecorder,
+        roster: Roster,
+        preprocessing: Preprocessing,
+        baseline: Baseline,
     ) -> None:
         self._plan = plan
         self._recorder = recorder
         self._roster = roster
         self._preprocessing = preprocessing
-        self._aggregator = Aggregator.named(plan.strategy, plan.settings)
+        self._baseline = baseline
+        self._aggregator = Aggregator.named(plan.strategy, plan.settings, sorted(plan.institutions))
         self.weights_by_round: dict[int, Weights] = {}
         self.metrics_by_round: dict[int, Metrics] = {}
         self.num_examples = 0  # trained on in the last Round, all Sites
@@ -53,7 +60,9 @@ class Rounds:
             self._recorder.check_cancelled()
             self._recorder.start_round(number)
             answers = self._ask(number, weights)
-            weights = self._aggregator.aggregate(number, weights, answers.updates)
+            weights = self._aggregator.aggregate(
+                number, weights, answers.updates, learning_rate=self._plan.settings.learning_rate
+            )
             self.weights_by_round[number] = weights
             self.num_examples = sum(update.num_examples for update in answers.updates.values())
             self._recorder.aggregated(number, weights=weights, sites=len(answers.updates))
@@ -88,7 +97,9 @@ class Rounds:
             "preprocessing": json.dumps(self._preprocessing.to_json()),
             "seed": self._plan.seed,
             "round_number": number,
+            "strategy": self._plan.strategy,
             "weights": weights,
+            **(self._baseline.fields() if number == 1 else {}),
         }
         self._roster.ask_all(
             Phase.TRAIN,
@@ -99,6 +110,8 @@ class Rounds:
         )
         if number > 1:
             self.record_evaluation(number - 1, answers.holdout)
+        else:
+            self._baseline.save(self._preprocessing)
         return answers
 
     def _accept(self, number: int, code: str, answer: Answer, answers: RoundAnswers) -> None:
@@ -108,6 +121,7 @@ class Rounds:
             int(answer.body["steps"]),
         )
         answers.holdout[code] = HoldoutSums.from_list(answer.body["holdout"])
+        self._baseline.add_holdout(code, answer.body)
         if number > 1:
             self._recorder.site_evaluation(
                 number - 1,
@@ -138,4 +152,5 @@ def _train_columns(answer: Answer) -> dict[str, float | int]:
     if steps < 0:
         raise ValueError("it counts steps that cannot be")
     refuse_few(HoldoutSums.from_list(answer.body["holdout"]))
+    read_holdout(answer.body)
     return {"num_examples": rows, "loss": loss, "update_norm": norm}

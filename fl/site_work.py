@@ -65,11 +65,14 @@ def train_round(body: dict[str, Any], institution: str) -> dict[str, Any]:
         "num_examples": len(data.train_cost),
         "weights": trained.weights,
         "loss": trained.loss,
-        "steps": settings.local_epochs * -(-len(data.train_cost) // settings.batch_size),
-        "update_norm": float(np.linalg.norm(trained.weights.astype(np.float64) - received)),
+        "steps": trained.steps,
+        "update_norm": float(np.linalg.norm(change)),
         "holdout": told(holdout_sums(_predicted(received, preprocessing, data), data.holdout_cost)).to_list(),
     }
+        strategy=str(body.get("strategy", "fedavg")),
+        correction=array_of(body["correction"], "<f4") if "correction" in body else None,
 
+    change = trained.weights.astype(np.float64) - received if trained.steps else trained.weights
 
 def evaluate_models(body: dict[str, Any], institution: str) -> dict[str, Any]:
     data = _site_data(RunSettings.from_json(json.loads(body["settings"])))

@@ -67,6 +67,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "flwr": (
         "fl.client_app",
         "fl.server_app",
+        "fl.scaffold",
         "fl.strategies",
         "fl.rounds",
         "fl.run_federated",
