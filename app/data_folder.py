@@ -13,6 +13,7 @@ from pathlib import Path
 
 from app.launch_options import LaunchOptions, LaunchRefused
 from db.embedded import EmbeddedPostgres
+from db.private_files import write_private
 
 LOCK = "launcher.lock"
 SECRETS = "web-secrets.json"
@@ -44,17 +45,8 @@ def web_secrets(data_dir: Path) -> dict[str, str]:
     """Return the keys that sign tokens and cookies, made at the first start; only the owner may read them."""
     path = data_dir / SECRETS
     if not path.exists():
-        fresh = path.with_suffix(".new")
-        fresh.unlink(missing_ok=True)
-        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            json.dump(
-                {
-                    "JWT_SECRET": secrets.token_urlsafe(48),
-                    "STREAMLIT_SERVER_COOKIE_SECRET": secrets.token_urlsafe(48),
-                },
-                file,
-            )
-        fresh.replace(path)
+        keys = ("JWT_SECRET", "STREAMLIT_SERVER_COOKIE_SECRET")
+        write_private(path, json.dumps({key: secrets.token_urlsafe(48) for key in keys}))
     kept: dict[str, str] = json.loads(path.read_text())
     return kept
 

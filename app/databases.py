@@ -13,6 +13,7 @@ from app.actor import Actor
 from app.errors import CentralUnavailable, FedcostError, PermissionRefused, SiteUnavailable
 from app.settings import get_settings
 from db.engines import sessions_for
+from db.site_urls import site_url_file
 
 
 @contextmanager
@@ -43,8 +44,8 @@ def site_session(actor: Actor) -> Iterator[Session]:
     """
     if actor.institution_code is None:
         raise PermissionRefused("Your account belongs to no hospital, so it has no patients.")
-    secret = get_settings().site_database_urls.get(actor.institution_code)
-    if secret is None:
+    url = site_database_url(actor.institution_code)
+    if url is None:
         raise SiteUnavailable(
             f"This address does not serve the patients of {actor.institution_name}. "
             "Use the address of your own hospital."
@@ -52,8 +53,17 @@ def site_session(actor: Actor) -> Iterator[Session]:
     silent = SiteUnavailable(
         f"The patient database of {actor.institution_name} does not answer. Try again in a minute."
     )
-    with _committed_session(secret.get_secret_value(), silent) as session:
+    with _committed_session(url, silent) as session:
         yield session
+
+
+def site_database_url(institution_code: str) -> str | None:
+    """Return the URL of an institution's database that this process was started with or given since, if any."""
+    settings = get_settings()
+    secret = settings.site_database_urls.get(institution_code)
+    if secret is not None:
+        return secret.get_secret_value()
+    return site_url_file(settings.data_dir).read().get(institution_code)
 
 
 @contextmanager

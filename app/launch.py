@@ -21,7 +21,8 @@ from app.settings import DEMO_PASSWORD
 from app.web_process import WebDidNotStart, WebProcess
 from db.embedded import EmbeddedPostgres, PostgresFailed
 from db.ports import port_is_free
-from db.provision import DatabaseUrls, provision
+from db.provision import DatabaseUrls, provision_all
+from db.site_urls import SiteUrlFile
 
 WEB_START_LIMIT = 120.0  # seconds; a cold disk makes the first import slow
 LOOK_EVERY = 0.5  # seconds
@@ -67,7 +68,8 @@ def _run(options: LaunchOptions) -> None:
         with _step("Starting PostgreSQL"):
             server.start()
         with _step("Preparing the central database and one for each hospital"):
-            urls = provision(server, tuple(HOSPITALS))
+            urls = provision_all(server, tuple(HOSPITALS))
+            SiteUrlFile(options.data_dir).clear()
         sentences: list[str] = []
         with _step("Looking after the demonstration data"):
             seed_demo(urls, options.data, report=sentences.append)
@@ -84,10 +86,12 @@ def _run(options: LaunchOptions) -> None:
             web.wait_until_it_answers(WEB_START_LIMIT)
         _say(_welcome(options, sentences))
         running.callback(_say, "\nStopping ...")
-        _keep_running(server, web, urls)
+        _keep_running(options, server, web, urls)
 
 
-def _keep_running(server: EmbeddedPostgres, web: WebProcess, urls: DatabaseUrls) -> None:
+def _keep_running(
+    options: LaunchOptions, server: EmbeddedPostgres, web: WebProcess, urls: DatabaseUrls
+) -> None:
     """Start again whatever dies; ends only by `StopAsked`."""
     postgres_pause, web_pause = Pause(), Pause()
     had_terminal = _has_terminal()
@@ -103,9 +107,10 @@ def _keep_running(server: EmbeddedPostgres, web: WebProcess, urls: DatabaseUrls)
             except PostgresFailed as failure:
                 _say(str(failure))
                 continue
-            moved = provision(server, tuple(urls.sites))
-            if moved != urls:  # somebody took its port in between
+            moved = provision_all(server, tuple(urls.sites))
+            if moved.central != urls.central:  # somebody took its port in between
                 urls = moved
+                SiteUrlFile(options.data_dir).clear()
                 web.stop()
                 web.start(urls)
         elif not web.running:
@@ -156,7 +161,7 @@ def _say(sentence: str, *, end: str = "\n") -> None:
 def _welcome(options: LaunchOptions, sentences: list[str]) -> str:
     width = max(len(email) for email, _, _ in demo_accounts())
     accounts = "\n".join(
-        f"  {email:<{width}}  {role.replace('_', ' '):<14}  {name}" for email, name, role in demo_accounts()
+        f"  {email:<{width}}  {role.replace('_', ' '):<17}  {name}" for email, name, role in demo_accounts()
     )
     federation = (
         "The federation of hospitals starts in the background; the Training page shows when it is up.\n"

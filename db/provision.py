@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Connection, create_engine, text
+from sqlalchemy import Connection, create_engine, make_url, text
 
 from db.embedded import EmbeddedPostgres
 from db.migrate import migrate_central, migrate_site
+from db.private_files import write_private
 
 CREDENTIALS = "credentials.json"
+CENTRAL = "central"  # database and role, after the prefix
 
 
 @dataclass(frozen=True)
@@ -49,26 +50,66 @@ def provision(
     prefix
         Begins the name of every role and database, so that one server can hold several consortia.
     """
-    names = {code: f"{prefix}site_{code}" for code in institution_codes}
-    central = f"{prefix}central"
+    central, names = f"{prefix}{CENTRAL}", _site_names(institution_codes, prefix)
+    urls = _make_databases(server, (central, *names.values()))
+    migrate_central(urls[central])
+    for name in names.values():
+        migrate_site(urls[name])
+    return DatabaseUrls(urls[central], {code: urls[name] for code, name in names.items()})
+
+
+def provision_all(server: EmbeddedPostgres, institution_codes: Sequence[str]) -> DatabaseUrls:
+    """Do the same for these institutions and for every other one that the central database knows."""
+    urls = provision(server, institution_codes)
+    engine = create_engine(urls.central)
+    try:
+        with engine.connect() as connection:
+            known = connection.scalars(text("SELECT code FROM institutions ORDER BY code")).all()
+    finally:
+        engine.dispose()
+    added = {code: provision_site(server, code) for code in known if code not in urls.sites}
+    return DatabaseUrls(urls.central, {**urls.sites, **added})
+
+
+def provision_site(server: EmbeddedPostgres, institution_code: str, *, prefix: str = "") -> str:
+    """Make the role and the database of one institution, or find them, and migrate it; return its URL."""
+    (name,) = _site_names((institution_code,), prefix).values()
+    url = _make_databases(server, (name,))[name]
+    migrate_site(url)
+    return url
+
+
+def prefix_of(central_url: str) -> str:
+    """Return the prefix under which `provision` made this central database.
+
+    Raises
+    ------
+    ValueError
+        If `provision` did not make it.
+    """
+    name = make_url(central_url).database or ""
+    if not name.endswith(CENTRAL):
+        raise ValueError("this central database was not made by db.provision")
+    return name.removesuffix(CENTRAL)
+
+
+def _site_names(institution_codes: Sequence[str], prefix: str) -> dict[str, str]:
+    return {code: f"{prefix}site_{code}" for code in institution_codes}
+
+
+def _make_databases(server: EmbeddedPostgres, names: Sequence[str]) -> dict[str, str]:
+    """Make what is missing of roles and databases of these names; return the URL of each."""
     with _credentials(server.data_dir) as passwords:
         engine = create_engine(server.url(), isolation_level="AUTOCOMMIT")
         try:
             with engine.connect() as connection:
-                for name in (central, *names.values()):
+                for name in names:
                     passwords.setdefault(name, secrets.token_urlsafe(24))
                     _ensure_role(connection, name, passwords[name])
                     _ensure_database(connection, name)
         finally:
             engine.dispose()
-        urls = DatabaseUrls(
-            central=server.url(central, central, passwords[central]),
-            sites={code: server.url(name, name, passwords[name]) for code, name in names.items()},
-        )
-    migrate_central(urls.central)
-    for url in urls.sites.values():
-        migrate_site(url)
-    return urls
+        return {name: server.url(name, name, passwords[name]) for name in names}
 
 
 def _ensure_role(connection: Connection, name: str, password: str) -> None:
@@ -103,10 +144,4 @@ def _credentials(data_dir: Path) -> Iterator[dict[str, str]]:
         passwords = dict(kept)
         yield passwords
         if passwords != kept:
-            fresh = path.with_suffix(".new")
-            fresh.unlink(missing_ok=True)
-            with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-                json.dump(passwords, file, indent=2)
-                file.flush()
-                os.fsync(file.fileno())
-            fresh.replace(path)
+            write_private(path, json.dumps(passwords, indent=2))

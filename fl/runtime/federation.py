@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -69,10 +70,27 @@ class Federation:
     _forkserver_said: bytes = b""
     _address: str = ""
     _known_nodes: set[int] = field(default_factory=set)
+    _urls: dict[str, str] = field(default_factory=dict)
+
+    def follow(self, urls: Mapping[str, str]) -> None:
+        """Run a SuperNode for each of these institutions and for no other.
+
+        Parameters
+        ----------
+        urls
+            Institution code -> URL of its database. `poll` starts what is new; what is not named any more, or has
+            another URL, is stopped at once.
+        """
+        for code in [code for code in self.sites if urls.get(code) != self._urls.get(code)]:
+            self._stop_site(self.sites.pop(code))
+        self._urls = dict(urls)
+        if self._superlink is not None:
+            for code in urls.keys() - self.sites.keys():
+                self.sites[code] = Site(code)
 
     def start(self) -> None:
         """Start everything; `poll` brings it up without blocking."""
-        self.sites = {code: Site(code) for code in self.environment.site_database_urls}
+        self.sites = {code: Site(code) for code in self._urls}
         port = self.environment.superlink_port or _free_port()
         self._address = f"{_reachable(self.environment.superlink_host)}:{port}"
         self._superlink = start_child(
@@ -94,8 +112,6 @@ class Federation:
             cwd=self.environment.data_dir,
         )
         self.register.add("superlink", self._superlink.pid)
-        if self.environment.runtime == "warm" and self.sites:
-            self._start_forkserver()
 
     @property
     def mark(self) -> str:
@@ -118,6 +134,8 @@ class Federation:
         assert self._superlink is not None
         if self._superlink.poll() is not None:
             raise SuperLinkDied
+        if self.environment.runtime == "warm" and self.sites and self._forkserver is None:
+            self._start_forkserver()
         if self.control is None:
             if _answers(self._address):
                 self.control = SuperLinkControl(self._address)
@@ -204,9 +222,7 @@ class Federation:
                 "--node-config",
                 f'institution="{site.code}"',
             ],
-            environment=self._child_environment(
-                site.code, SITE_DATABASE_URL=self.environment.site_database_urls[site.code]
-            ),
+            environment=self._child_environment(site.code, SITE_DATABASE_URL=self._urls[site.code]),
             log_file=self._log(f"supernode-{site.code}"),
             cwd=self.environment.data_dir,
         )
@@ -220,7 +236,7 @@ class Federation:
         theirs.close()
         request = {
             "institution": site.code,
-            "site_database_url": self.environment.site_database_urls[site.code],
+            "site_database_url": self._urls[site.code],
             "superlink_address": self._address,
             "flwr_home": str(self._home(site.code)),
             "log_file": str(self._log(f"supernode-{site.code}")),
@@ -261,6 +277,11 @@ class Federation:
 
     def _site_died(self, site: Site) -> None:
         log.error("the SuperNode of %s ended; starting it again in %.0f s", site.code, site.backoff)
+        self._stop_site(site)
+        site.state, site.start_again_at = "down", time.monotonic() + site.backoff
+        site.backoff = min(2 * site.backoff, RESTART_LIMIT_SECONDS)
+
+    def _stop_site(self, site: Site) -> None:
         if site.lifeline is not None:
             site.lifeline.close()
         if site.process is not None:
@@ -268,8 +289,6 @@ class Federation:
         if site.node_id is not None:
             self.forget_node(site.node_id)
         site.process = site.lifeline = site.node_id = None
-        site.state, site.start_again_at = "down", time.monotonic() + site.backoff
-        site.backoff = min(2 * site.backoff, RESTART_LIMIT_SECONDS)
 
     def _start_forkserver(self) -> None:
         ours, theirs = socket.socketpair()

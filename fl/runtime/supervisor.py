@@ -23,6 +23,7 @@ from fl.runtime.environment import PROJECT_ROOT, SupervisorEnvironment
 from fl.runtime.federation import Federation, SuperLinkDied
 from fl.runtime.flower_private import build_bundle
 from fl.runtime.runs import RESTARTED, SUPERLINK_DIED, RunQueue
+from fl.runtime.site_list import SiteList
 
 log = logging.getLogger(__name__)
 ADVISORY_LOCK = 0x0FEDC057
@@ -73,7 +74,9 @@ class Supervisor:
         register = ChildRegister(environment.data_dir / "run" / "federation-children.json")
         federation = Federation(environment, register)
         federation.stop()  # what a killed predecessor left
+        site_list = SiteList(environment, self._sessions)
         try:
+            federation.follow(site_list.read())
             federation.start()
             next_heartbeat = 0.0
             while not self._stop_wanted():
@@ -89,6 +92,7 @@ class Supervisor:
                     log.warning("SuperLink did not answer (%s)", type(error).__name__)
                 if time.monotonic() >= next_heartbeat:
                     self._keep_lock(lock_connection)
+                    federation.follow(site_list.read())
                     self._say(federation, "up" if federation.up else "starting")
                     next_heartbeat = time.monotonic() + HEARTBEAT_SECONDS
                 self._pause(LOOP_SECONDS)
