@@ -60,7 +60,10 @@ def train_round(body: dict[str, Any], institution: str) -> dict[str, Any]:
         preprocessing.scale_target(data.train_cost),
         settings=settings,
         seed=local_seed(body["seed"], body["round_number"], institution),
+        strategy=str(body.get("strategy", "fedavg")),
+        correction=array_of(body["correction"], "<f4") if "correction" in body else None,
     )
+    change = trained.weights.astype(np.float64) - received if trained.steps else trained.weights
     return {
         "num_examples": len(data.train_cost),
         "weights": trained.weights,
@@ -69,10 +72,7 @@ def train_round(body: dict[str, Any], institution: str) -> dict[str, Any]:
         "update_norm": float(np.linalg.norm(change)),
         "holdout": told(holdout_sums(_predicted(received, preprocessing, data), data.holdout_cost)).to_list(),
     }
-        strategy=str(body.get("strategy", "fedavg")),
-        correction=array_of(body["correction"], "<f4") if "correction" in body else None,
 
-    change = trained.weights.astype(np.float64) - received if trained.steps else trained.weights
 
 def evaluate_models(body: dict[str, Any], institution: str) -> dict[str, Any]:
     data = _site_data(RunSettings.from_json(json.loads(body["settings"])))
