@@ -121,6 +121,7 @@ class FederationStatus(CentralBase):
     state: Mapped[str] = mapped_column(String(20))
     runtime: Mapped[str] = mapped_column(String(20))  # warm or stock
     leader: Mapped[str]  # host:pid of the supervisor
+    bundle_sha256: Mapped[str | None] = mapped_column(String(64))  # of the hub's code; a Site says its own
     sites: Mapped[dict[str, Any]]  # institution code -> {"state": "starting" | "connected" | "down"}
     started_at: Mapped[datetime] = mapped_column(server_default=func.now())
     heartbeat_at: Mapped[datetime] = mapped_column(server_default=func.now())

@@ -24,6 +24,7 @@ from fl.runtime.federation import Federation, SuperLinkDied
 from fl.runtime.flower_private import build_bundle
 from fl.runtime.runs import RESTARTED, SUPERLINK_DIED, RunQueue
 from fl.runtime.site_list import SiteList
+from fl.site_presence import installed_bundle_sha256
 
 log = logging.getLogger(__name__)
 ADVISORY_LOCK = 0x0FEDC057
@@ -115,6 +116,7 @@ class Supervisor:
             "state": state,
             "runtime": self._environment.runtime,
             "leader": f"{socket.gethostname()}:{os.getpid()}",
+            "bundle_sha256": installed_bundle_sha256(),
             "sites": {code: {"state": site.state} for code, site in federation.sites.items()},
             "heartbeat_at": func.clock_timestamp(),
         }

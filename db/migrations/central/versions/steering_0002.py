@@ -23,6 +23,7 @@ def upgrade() -> None:
     op.add_column(
         "institutions", sa.Column("is_active", sa.Boolean(), server_default=sa.text("true"), nullable=False)
     )
+    op.add_column("federation_status", sa.Column("bundle_sha256", sa.String(length=64), nullable=True))
     _widen_runs()
     _widen_versions()
     op.add_column(
