@@ -24,9 +24,20 @@ ANSWER_FIELDS: dict[str, dict[str, str]] = {
         "reason": "one sentence if the Site sat out or failed, otherwise empty",
         "seconds": "duration of the work at the Site",
     },
+    "presence": {
+        "usable_rows": "number of patients with a known cost, rounded down to tens",
+        "new_rows": "how many of them became known since the last completed training began, rounded down to tens",
+        "software_version": "version of the installed software",
+        "bundle_sha256": "hash of the installed code",
+        "consent": "whether the institution takes part: open, paused or approval",
+    },
     "statistics": {
         "num_examples": "number of training rows",
         "moments": "count, sums and sums of squares of the 13 encoded inputs and of the cost: 29 numbers",
+        "products": (
+            "X'X and X'y of the training rows, 152 numbers, X being the inputs with age squared and smoker x BMI and y "
+            "the cost; nothing if that would tell of fewer than ten rows of one kind"
+        ),
     },
     "train": {
         "num_examples": "number of training rows",
@@ -38,6 +49,7 @@ ANSWER_FIELDS: dict[str, dict[str, str]] = {
             "of the received model on the held-out rows: their count, the sums of squared and absolute errors, "
             "of the cost and of its square"
         ),
+        "baseline": "of the least squares line on the held-out rows, if it came along: the same five numbers",
     },
     "evaluate": {
         "holdouts": "for each model received: the same five numbers of the held-out rows",
@@ -49,6 +61,7 @@ ANSWER_FIELDS: dict[str, dict[str, str]] = {
             "for each model received: how many of the held-out rows have an error within each of 32 fixed bins, for "
             "all rows and by smoker; nothing of a group of fewer than ten rows, nor of the other group then"
         ),
+        "baseline": "of the least squares line on the held-out rows, if it came along: the same five numbers",
     },
 }
 

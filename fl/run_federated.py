@@ -10,6 +10,7 @@ from typing import Any
 from flwr.app import MessageType
 
 from db.states import Phase, RunStatus
+from fl.baseline import Baseline, read_products
 from fl.evaluation import Metrics, pooled
 from fl.exchange import Answer
 from fl.features import Preprocessing
@@ -32,21 +33,27 @@ def conduct_federated(roster: Roster) -> None:
     """Statistics, N Rounds, evaluation, model version."""
     plan, recorder = roster.plan, roster.recorder
     recorder.enter(RunStatus.STATISTICS)
-    preprocessing = gather_statistics(roster)
+    baseline = Baseline(plan, recorder)
+    preprocessing = gather_statistics(roster, baseline)
+    baseline.solve()
     recorder.enter(RunStatus.TRAINING)
-    rounds = Rounds(plan, recorder, roster, preprocessing)
+    rounds = Rounds(plan, recorder, roster, preprocessing, baseline)
     rounds.train(initial_weights(plan.seed))
     recorder.enter(RunStatus.EVALUATING)
     recorder.complete(evaluate(roster, rounds, preprocessing))
 
 
-def gather_statistics(roster: Roster) -> Preprocessing:
-    """Ask every Site for its sums and return the one scaler that follows."""
+def gather_statistics(roster: Roster, baseline: Baseline, *, only_products: bool = False) -> Preprocessing:
+    """Ask every Site for its sums and products; return the one scaler that follows from the sums.
+
+    With `only_products` a Site that may not send products sits out.
+    """
     moments: dict[str, Moments] = {}
-    content = {"settings": json.dumps(roster.plan.settings.to_json())}
+    content = {"settings": json.dumps(roster.plan.settings.to_json()), "only_products": only_products}
 
     def accept(code: str, answer: Answer) -> None:
         moments[code] = _moments(answer)
+        baseline.add_products(code, answer.body)
 
     roster.ask_all(
         Phase.STATISTICS,
@@ -149,6 +156,7 @@ def _new_version(
 
 
 def _moments(answer: Answer) -> Moments:
+    read_products(answer.body)
     return Moments.from_array(array_of(answer.body["moments"], "<f8"))
 
 

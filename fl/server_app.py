@@ -15,6 +15,7 @@ from db.states import RunKind
 from fl.recorder import RunAlreadyEnded, RunCancelled, RunPlan, RunRecorder, wait_for_run
 from fl.roster import Roster, RunFailed
 from fl.run_federated import conduct_federated
+from fl.run_least_squares import conduct_least_squares
 from fl.runtime.flower_private import pull_objects_quickly
 
 app = ServerApp()
@@ -23,6 +24,7 @@ log = logging.getLogger(__name__)
 # What a Run of each kind does once enough Sites are connected.
 CONDUCTORS: dict[RunKind, Callable[[Roster], None]] = {
     RunKind.FEDERATED: conduct_federated,
+    RunKind.LEAST_SQUARES: conduct_least_squares,
 }
 
 

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fl.baseline import line_of, products_field
 from fl.evaluation import holdout_sums, told
 from fl.features import Preprocessing
+from fl.least_squares import TOO_FEW_TO_SUM, products_told
 from fl.messages import array_of
 from fl.model import Weights, forward, unflatten
 from fl.settings import RunSettings
@@ -44,7 +46,14 @@ def _predicted(weights: Weights, preprocessing: Preprocessing, data: SiteData) -
 def statistics(body: dict[str, Any], institution: str) -> dict[str, Any]:
     data = _site_data(RunSettings.from_json(json.loads(body["settings"])))
     moments = moments_of(data.train_inputs, data.train_cost)
-    return {"num_examples": moments.count, "moments": moments.to_array()}
+    products = products_told(data.train_inputs, data.train_cost)
+    if products is None and body.get("only_products"):
+        raise SatOut(TOO_FEW_TO_SUM)
+    return {
+        "num_examples": moments.count,
+        "moments": moments.to_array(),
+        "products": products_field(products),
+    }
 
 
 def train_round(body: dict[str, Any], institution: str) -> dict[str, Any]:
@@ -71,11 +80,15 @@ def train_round(body: dict[str, Any], institution: str) -> dict[str, Any]:
         "steps": trained.steps,
         "update_norm": float(np.linalg.norm(change)),
         "holdout": told(holdout_sums(_predicted(received, preprocessing, data), data.holdout_cost)).to_list(),
+        **_baseline_field(body, data),
     }
 
 
 def evaluate_models(body: dict[str, Any], institution: str) -> dict[str, Any]:
     data = _site_data(RunSettings.from_json(json.loads(body["settings"])))
+    baseline = _baseline_field(body, data)
+    if "weights" not in body:
+        return baseline
     evaluations = []
     for stored, of_model in zip(body["weights"], body["preprocessing"], strict=True):
         preprocessing = Preprocessing.from_json(json.loads(of_model))
@@ -83,7 +96,14 @@ def evaluate_models(body: dict[str, Any], institution: str) -> dict[str, Any]:
         evaluations.append(
             evaluate_rows(data.holdout_inputs, predicted, data.holdout_cost, preprocessing.target_scale)
         )
-    return answer_fields(evaluations)
+    return {**answer_fields(evaluations), **baseline}
+
+
+def _baseline_field(body: dict[str, Any], data: SiteData) -> dict[str, Any]:
+    line = line_of(body)
+    if line is None:
+        return {}
+    return {"baseline": line.holdout_told(data.holdout_inputs, data.holdout_cost).to_list()}
 
 
 def local_seed(run_seed: int, round_number: int, institution: str) -> int:

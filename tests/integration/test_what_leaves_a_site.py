@@ -20,6 +20,7 @@ from db.engines import engine_for, sessions_for
 from db.provision import DatabaseUrls
 from db.site import Patient
 from fl.groups import GROUPS
+from fl.least_squares import NUM_TERMS
 from fl.messages import ANSWER_FIELDS, answer, body_of, outgoing
 from fl.model import initial_weights
 from fl.settings import RunSettings
@@ -59,8 +60,10 @@ def _ask(urls: DatabaseUrls, phase: str) -> Message:
             "seed": 1,
             "round_number": 1,
             "weights": weights,
+            "baseline": np.zeros(NUM_TERMS),
         },
         "evaluate": {
+            "baseline": np.zeros(NUM_TERMS),
             "settings": SETTINGS,
             "weights": [weights.tobytes()] * 2,
             "preprocessing": [preprocessing] * 2,

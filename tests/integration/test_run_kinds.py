@@ -1,0 +1,181 @@
+"""Runs that train nothing, and what a federated Run finds out besides its model, over real databases."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.linear_model import LinearRegression
+from sklearn.metrics import r2_score
+from sqlalchemy import select, text
+
+from bench.consortium import load_institutions
+from bench.data import cohort_of
+from db.central import ModelVersion, SiteResult, TrainingRun
+from db.cohort import generate
+from db.engines import engine_for, sessions_for
+from db.federation import RunEvent
+from db.provision import DatabaseUrls
+from db.states import RunKind, RunStatus
+from fl.features import INPUT_NAMES
+from fl.least_squares import TOO_FEW_TO_SUM, CostLine
+from fl.recorder import RunRecorder
+from fl.roster import RunFailed
+from fl.server_app import conduct
+from fl.settings import RunSettings
+from fl.site_data import SiteData, load_site_data
+from tests.integration.local_grid import LocalGrid, spoil
+
+SETTINGS = RunSettings(local_epochs=1, join_time_limit=1.0)
+
+
+@pytest.fixture
+def consortium(databases: DatabaseUrls) -> DatabaseUrls:
+    """Four Sites large enough for their products."""
+    load_institutions(databases, cohort_of(pd.DataFrame(vars(generate(1600, seed=2)))).frame)
+    return databases
+
+
+def run_of(urls: DatabaseUrls, kind: RunKind, settings: RunSettings = SETTINGS, **columns: Any) -> int:
+    """Insert a Run that the supervisor handed over."""
+    with sessions_for(urls.central)() as session, session.begin():
+        run = TrainingRun(
+            idempotency_key=str(uuid.uuid4()),
+            kind=kind,
+            num_rounds=2 if kind is RunKind.FEDERATED else 0,
+            strategy="fedavg",
+            settings=settings.to_json(),
+            seed=5,
+            status=RunStatus.STARTING,
+            **columns,
+        )
+        session.add(run)
+        session.flush()
+        return run.id
+
+
+def conducted(urls: DatabaseUrls, run_id: int, grid: LocalGrid | None = None) -> TrainingRun:
+    """Conduct a Run to its end and return its row."""
+    recorder = RunRecorder(urls.central, run_id)
+    conduct(grid or LocalGrid(urls.sites), recorder.plan(), recorder)
+    with sessions_for(urls.central)() as session:
+        return session.get_one(TrainingRun, run_id)
+
+
+def rows_of(urls: DatabaseUrls) -> dict[str, SiteData]:
+    """Read every Site's own rows."""
+    return {code: load_site_data(url, SETTINGS.split_salt) for code, url in urls.sites.items()}
+
+
+def answers_of(urls: DatabaseUrls, run_id: int) -> dict[tuple[str, str], SiteResult]:
+    """Return what each institution answered, by code and phase."""
+    with sessions_for(urls.central)() as session:
+        rows = session.scalars(select(SiteResult).where(SiteResult.run_id == run_id))
+        return {(row.institution.code, row.phase): row for row in rows}
+
+
+def pooled_least_squares(rows: list[SiteData]) -> tuple[np.ndarray, np.ndarray]:
+    """Fit scikit-learn's least squares to all training rows together; return predicted and actual held-out costs."""
+
+    def with_interactions(inputs: np.ndarray) -> np.ndarray:
+        age, bmi, smoker = (inputs[:, INPUT_NAMES.index(name)] for name in ("age", "bmi", "smoker_yes"))
+        return np.column_stack([inputs, age**2, smoker * bmi])
+
+    line = LinearRegression().fit(
+        with_interactions(np.concatenate([site.train_inputs for site in rows])),
+        np.concatenate([site.train_cost for site in rows]),
+    )
+    held_out = np.concatenate([site.holdout_inputs for site in rows])
+    return line.predict(with_interactions(held_out)), np.concatenate([site.holdout_cost for site in rows])
+
+
+def test_least_squares_over_messages_equals_pooled_least_squares(consortium: DatabaseUrls) -> None:
+    run = conducted(consortium, run_of(consortium, RunKind.LEAST_SQUARES))
+    assert (run.status, run.current_round) == (RunStatus.COMPLETED, 0)
+    baseline = run.results["baseline"]
+    rows = rows_of(consortium)
+    predicted, actual = pooled_least_squares(list(rows.values()))
+    held_out = np.concatenate([site.holdout_inputs for site in rows.values()])
+    ours = CostLine.from_json(baseline["coefficients"]).costs(held_out)
+    np.testing.assert_allclose(ours, predicted, rtol=1e-6)
+    assert baseline["r2"] == pytest.approx(r2_score(actual, predicted), abs=1e-6)
+    assert baseline["mae"] == pytest.approx(np.abs(predicted - actual).mean(), rel=1e-6)
+    assert baseline["num_examples"] == len(actual)
+    assert baseline["withheld"] == [] and set(baseline["institutions"]) == set(consortium.sites)
+    assert baseline["institutions"]["northeast"]["num_examples"] == len(rows["northeast"].holdout_cost)
+    with sessions_for(consortium.central)() as session:
+        assert session.scalars(select(ModelVersion)).all() == []
+
+
+def test_the_line_of_a_federated_run_is_known_from_its_first_round_on(consortium: DatabaseUrls) -> None:
+    grid = LocalGrid(consortium.sites)
+    known = []
+    grid.misbehave["northeast", "train"] = lambda body: known.append("baseline" in body) or body
+    run = conducted(consortium, run_of(consortium, RunKind.FEDERATED), grid)
+    assert known == [True, False]
+    predicted, actual = pooled_least_squares(list(rows_of(consortium).values()))
+    assert run.results["baseline"]["r2"] == pytest.approx(r2_score(actual, predicted), abs=1e-6)
+
+
+def _few_women_among_smokers(urls: DatabaseUrls, code: str) -> None:
+    with engine_for(urls.sites[code]).begin() as connection:
+        connection.execute(
+            text(
+                "DELETE FROM patients WHERE smoker = 'yes' AND sex = 'female' AND id NOT IN "
+                "(SELECT id FROM patients WHERE smoker = 'yes' AND sex = 'female' ORDER BY id LIMIT 9)"
+            )
+        )
+
+
+def test_a_site_whose_products_would_tell_of_few_patients_is_left_out_of_the_line_and_trains(
+    consortium: DatabaseUrls,
+) -> None:
+    _few_women_among_smokers(consortium, "southwest")
+    run = conducted(consortium, run_of(consortium, RunKind.FEDERATED))
+    rows = rows_of(consortium)
+    with sessions_for(consortium.central)() as session:
+        said = session.scalars(select(RunEvent).where(RunEvent.message == TOO_FEW_TO_SUM)).one()
+    assert (said.run_id, said.severity) == (run.id, "warning")
+    answers = answers_of(consortium, run.id)
+    assert {answers["southwest", phase].outcome for phase in ("statistics", "train")} == {"ok"}
+    baseline = run.results["baseline"]
+    assert baseline["withheld"] == ["southwest"]
+    others = [site for code, site in rows.items() if code != "southwest"]
+    predicted, _ = pooled_least_squares(others)
+    held_out = np.concatenate([site.holdout_inputs for site in others])
+    np.testing.assert_allclose(
+        CostLine.from_json(baseline["coefficients"]).costs(held_out), predicted, rtol=1e-6
+    )
+    assert "southwest" in baseline["institutions"]  # it is still judged by its own held-out rows
+
+
+def test_too_few_sites_with_products_end_a_least_squares_run_with_their_reasons(
+    consortium: DatabaseUrls,
+) -> None:
+    for code in ("northeast", "northwest", "southeast"):
+        _few_women_among_smokers(consortium, code)
+    run_id = run_of(consortium, RunKind.LEAST_SQUARES)
+    with pytest.raises(RunFailed, match="at least 2"):
+        conducted(consortium, run_id)
+    assert answers_of(consortium, run_id)["northeast", "statistics"].reason == TOO_FEW_TO_SUM
+
+
+@pytest.mark.parametrize(
+    ("spoiled", "words"),
+    [
+        (b"12345678" * 3, "its products are 3 numbers instead of 152"),
+        (np.full(152, np.inf).tobytes(), "its products hold a number that cannot be"),
+        (np.zeros(152).tobytes(), "its products do not fit its number of rows"),
+    ],
+)
+def test_products_that_cannot_be_are_rejected_with_the_reason(
+    consortium: DatabaseUrls, spoiled: bytes, words: str
+) -> None:
+    grid = LocalGrid(consortium.sites, {("southwest", "query"): spoil(products=spoiled)})
+    run = conducted(consortium, run_of(consortium, RunKind.LEAST_SQUARES), grid)
+    rejected = answers_of(consortium, run.id)["southwest", "statistics"]
+    assert rejected.outcome == "failed" and words in str(rejected.reason)
+    assert run.results["baseline"]["r2"] > 0.7
