@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from fl import site_work
 from fl.messages import answer, body_of
 from fl.site_consent import check_consent
+from fl.site_presence import presence
 
 app = ClientApp()
 
@@ -51,6 +52,12 @@ def _answered(
 def statistics(message: Message, context: Context) -> Message:
     """Answer count, sums and sums of squares of the training rows."""
     return _answered("statistics", site_work.statistics, message, context)
+
+
+@app.query("presence")
+def tell_presence(message: Message, context: Context) -> Message:
+    """Answer that the Site is there, with how much data and which software."""
+    return _answered("presence", presence, message, context)
 
 
 @app.train()

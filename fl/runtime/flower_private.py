@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 BUSY_POLL_SECONDS = 0.04
 IDLE_POLL_SECONDS = 0.5
 BUSY_FOR_SECONDS = 5.0  # after its last message a SuperNode still looks often
+# Asked while no Run is going on, and also of a Site that runs another version.
+PRESENCE_MESSAGE = "query.presence"
 BUNDLED = ("fl", "db")
 OTHER_VERSION = "The hospital runs another version of Fedcost than the consortium; both need the same."
 
@@ -169,7 +171,8 @@ class WarmSuperNode:
                         self._answer(
                             node_id, *received, send, get_run, get_fab, pull_object, push_object, confirm
                         )
-                        busy_until = time.monotonic() + BUSY_FOR_SECONDS
+                        if received[0].metadata.message_type != PRESENCE_MESSAGE:
+                            busy_until = time.monotonic() + BUSY_FOR_SECONDS
                         continue
                 except RunNotRunningException:
                     log.info("a message of a run that has ended was dropped")
@@ -227,6 +230,9 @@ class WarmSuperNode:
     def _reply_to(self, message: Message, context: Context | None) -> Message:
         from flwr.common.constant import ErrorCode
 
+        if context is None and message.metadata.message_type == PRESENCE_MESSAGE:
+            metadata = message.metadata  # the installed code answers, and says which it is
+            context = self._new_context(metadata.run_id, metadata.dst_node_id, {}, 0)
         if context is None:
             refusal = {
                 "institution": self.institution,
@@ -257,12 +263,16 @@ class WarmSuperNode:
                 log.warning("refused run %s: its code is not what is installed here", run_id)
                 self._contexts[run_id] = None
             else:
-                self._contexts[run_id] = Context(
-                    run_id=run_id,
-                    node_id=node_id,
-                    node_config={"institution": self.institution},
-                    state=RecordDict(),
-                    run_config=get_fused_config_from_fab(content, run),
-                    series_id=run.series_id,
-                )
+                config = get_fused_config_from_fab(content, run)
+                self._contexts[run_id] = self._new_context(run_id, node_id, config, run.series_id)
         return self._contexts[run_id]
+
+    def _new_context(self, run_id: int, node_id: int, run_config: Any, series_id: int) -> Context:
+        return Context(
+            run_id=run_id,
+            node_id=node_id,
+            node_config={"institution": self.institution},
+            state=RecordDict(),
+            run_config=run_config,
+            series_id=series_id,
+        )

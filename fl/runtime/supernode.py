@@ -40,7 +40,8 @@ def run_supernode(
     )
 
     from fl.client_app import app
-    from fl.runtime.flower_private import WarmSuperNode, build_bundle
+    from fl.runtime.flower_private import WarmSuperNode
+    from fl.site_presence import installed_bundle_sha256
     from fl.training import use_one_thread, warm_up
 
     use_one_thread()
@@ -49,7 +50,7 @@ def run_supernode(
         superlink_address=settings.superlink_address,
         app=app,
         institution=settings.institution,
-        bundle_sha256=build_bundle(PROJECT_ROOT).sha256,
+        bundle_sha256=installed_bundle_sha256(),
         root_certificates=settings.root_certificates,
         on_connected=on_connected,
     ).serve(keep_on, pause)
