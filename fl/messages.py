@@ -31,6 +31,13 @@ ANSWER_FIELDS: dict[str, dict[str, str]] = {
         "bundle_sha256": "hash of the installed code",
         "consent": "whether the institution takes part: open, paused or approval",
     },
+    "presence": {
+        "usable_rows": "number of patients with a known cost, rounded down to tens",
+        "new_rows": "how many of them became known since the last completed training began, rounded down to tens",
+        "software_version": "version of the installed software",
+        "bundle_sha256": "hash of the installed code",
+        "consent": "whether the institution takes part: open, paused or approval",
+    },
     "statistics": {
         "num_examples": "number of training rows",
         "moments": "count, sums and sums of squares of the 13 encoded inputs and of the cost: 29 numbers",

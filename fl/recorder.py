@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from db.central import Institution, ModelVersion, Promotion, SiteResult, TrainingRound, TrainingRun
@@ -89,11 +90,17 @@ class NewVersion:
 
 
 def wait_for_run(database_url: str, flwr_run_id: str) -> int:
-    """Wait until the supervisor gives a Run to the ServerApp of this Flower run; return the Run's id."""
+    """Wait until the supervisor gives a Run to the ServerApp of this Flower run; return the Run's id.
+
+    A database that is away is waited for too: the supervisor knows when to stop waiting.
+    """
     query = select(TrainingRun.id).where(TrainingRun.flwr_run_id == flwr_run_id)
     while True:
-        with sessions_for(database_url)() as session:
-            run_id = session.scalar(query)
+        try:
+            with sessions_for(database_url)() as session:
+                run_id = session.scalar(query)
+        except SQLAlchemyError:
+            run_id = None
         if run_id is not None:
             return run_id
         time.sleep(LOOK_SECONDS)

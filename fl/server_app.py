@@ -12,6 +12,7 @@ from flwr.serverapp import Grid, ServerApp
 from sqlalchemy.exc import SQLAlchemyError
 
 from db.states import RunKind
+from fl.presence import asking_sites
 from fl.recorder import RunAlreadyEnded, RunCancelled, RunPlan, RunRecorder, wait_for_run
 from fl.roster import Roster, RunFailed
 from fl.run_federated import conduct_federated
@@ -33,7 +34,9 @@ def main(grid: Grid, context: Context) -> None:
     """Wait for a Run and conduct it; it ends in a recorded state whatever happens."""
     database_url = os.environ["CENTRAL_DATABASE_URL"]
     pull_objects_quickly()
-    recorder = RunRecorder(database_url, wait_for_run(database_url, str(context.run_id)))
+    with asking_sites(grid, database_url):
+        run_id = wait_for_run(database_url, str(context.run_id))
+    recorder = RunRecorder(database_url, run_id)
     try:
         conduct(grid, recorder.plan(), recorder)
     except RunAlreadyEnded:

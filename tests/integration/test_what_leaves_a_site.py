@@ -54,6 +54,7 @@ def _ask(urls: DatabaseUrls, phase: str) -> Message:
     weights = initial_weights(0)
     fields = {
         "query": {"settings": SETTINGS},
+        "query.presence": {"since": ""},
         "train": {
             "settings": SETTINGS,
             "preprocessing": preprocessing,
@@ -75,7 +76,7 @@ def _ask(urls: DatabaseUrls, phase: str) -> Message:
     return reply
 
 
-PHASES = [("query", "statistics"), ("train", "train"), ("evaluate", "evaluate")]
+PHASES = [("query", "statistics"), ("query.presence", "presence"), ("train", "train"), ("evaluate", "evaluate")]
 
 
 @pytest.mark.parametrize(("message_type", "phase"), PHASES)

@@ -77,6 +77,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
         "fl.run_least_squares",
         "fl.exchange",
         "fl.messages",
+        "fl.presence",
         "fl.roster",
         "fl.runtime",
     ),
@@ -84,6 +85,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "tensorflow": ("fl.training",),
     "onnx": ("fl.onnx_file",),
     "fastapi": ("api",),
+    "croniter": ("fl.cron",),
 }
 # Pages and routes parse, call one service and show the result.
 NEVER_IN_PAGES = ("sqlalchemy", "psycopg2", "numpy", "db.engines")
