@@ -110,6 +110,8 @@ def seed_demo(
                 f"Loading {begun.details['description']} was interrupted. Start again with the same DATA, "
                 "or begin anew: make clean"
             )
+        _add_missing_people(central)
+        central.commit()
         description = str(_present(central, BEGUN).details["description"])
         if _event(central, DONE) is None:
             _fill_sites(urls, file)
@@ -138,28 +140,9 @@ def _present(central: Session, action: str) -> AuditEvent:
 
 def _begin(central: Session, file: DemoFile | None) -> None:
     """Commit hospitals, staff and which data are coming, so that an interrupted start goes on with the same."""
-    # Brings Streamlit along, which a second start can do without.
-    from app.auth.passwords import hash_password
-
-    institutions = {
-        code: Institution(code=code, name=name, address=ADDRESS) for code, name in HOSPITALS.items()
-    }
-    central.add_all(institutions.values())
+    central.add_all(Institution(code=code, name=name, address=ADDRESS) for code, name in HOSPITALS.items())
     central.flush()
-    hashed = hash_password(
-        DEMO_PASSWORD
-    )  # one hash for all: its slowness buys nothing for a published password
-    for email, name, role in demo_accounts():
-        institution = institutions.get(email.split("@")[1].split(".")[0])
-        central.add(
-            MedicalWorker(
-                email=email,
-                password_hash=hashed,
-                name=name,
-                role=role,
-                institution_id=institution.id if institution else None,
-            )
-        )
+    _add_missing_people(central)
     if file is None:
         details = {"description": f"{PATIENTS_PER_HOSPITAL} generated patients in each hospital"}
     else:
@@ -169,8 +152,33 @@ def _begin(central: Session, file: DemoFile | None) -> None:
     central.commit()
 
 
+def _add_missing_people(central: Session) -> None:
+    """Make the accounts that are not there: all at first, and those that a newer version of the software brought."""
+    there = set(central.scalars(select(MedicalWorker.email)))
+    missing = [account for account in demo_accounts() if account[0] not in there]
+    if not missing:
+        return
+    # Brings Streamlit along, which a second start can do without.
+    from app.auth.passwords import hash_password
+
+    ids = dict(central.execute(select(Institution.code, Institution.id)).all())
+    # One hash for all: its slowness buys nothing for a published password.
+    hashed = hash_password(DEMO_PASSWORD)
+    central.add_all(
+        MedicalWorker(
+            email=email,
+            password_hash=hashed,
+            name=name,
+            role=role,
+            institution_id=ids.get(email.split("@")[1].split(".")[0]),
+        )
+        for email, name, role in missing
+    )
+
+
 def _fill_sites(urls: DatabaseUrls, file: DemoFile | None) -> None:
-    for seed, (code, url) in enumerate(sorted(urls.sites.items()), start=1):
+    own = {code: url for code, url in urls.sites.items() if code in HOSPITALS}
+    for seed, (code, url) in enumerate(sorted(own.items()), start=1):
         with sessions_for(url)() as site:
             if site.scalar(select(func.count()).select_from(Patient)) == 0:
                 patients = _generated(code, seed) if file is None else _from_file(code, seed, file.rows)

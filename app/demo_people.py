@@ -21,10 +21,26 @@ CONSORTIUM_STAFF: dict[str, tuple[str, str]] = {
 }
 # Hospital -> name in the e-mail address -> name and role.
 HOSPITAL_STAFF: dict[str, dict[str, tuple[str, str]]] = {
-    "northeast": {"doctor": ("Dr. Miriam Okafor", "doctor"), "nurse": ("Paul Lindqvist", "nurse")},
-    "northwest": {"doctor": ("Dr. Hiro Tanabe", "doctor"), "nurse": ("Grace Whitfield", "nurse")},
-    "southeast": {"doctor": ("Dr. Lucia Fontaine", "doctor"), "nurse": ("Samuel Adeyemi", "nurse")},
-    "southwest": {"doctor": ("Dr. Rafael Quintero", "doctor"), "nurse": ("Nina Petrova", "nurse")},
+    "northeast": {
+        "doctor": ("Dr. Miriam Okafor", "doctor"),
+        "nurse": ("Paul Lindqvist", "nurse"),
+        "manager": ("Helen Marchetti", "institution_admin"),
+    },
+    "northwest": {
+        "doctor": ("Dr. Hiro Tanabe", "doctor"),
+        "nurse": ("Grace Whitfield", "nurse"),
+        "manager": ("Owen Castillo", "institution_admin"),
+    },
+    "southeast": {
+        "doctor": ("Dr. Lucia Fontaine", "doctor"),
+        "nurse": ("Samuel Adeyemi", "nurse"),
+        "manager": ("Ruth Delgado", "institution_admin"),
+    },
+    "southwest": {
+        "doctor": ("Dr. Rafael Quintero", "doctor"),
+        "nurse": ("Nina Petrova", "nurse"),
+        "manager": ("Ivan Hollis", "institution_admin"),
+    },
 }
 
 _WOMEN = (

@@ -7,7 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from app.auth.passwords import check_password
 from app.demo import BadDemoFile, OtherDataLoaded, demo_accounts, seed_demo
@@ -70,9 +70,10 @@ def test_everybody_can_sign_in_with_the_demo_password(demo_databases: DatabaseUr
         "data_scientist": 1,
         "doctor": 4,
         "nurse": 4,
+        "institution_admin": 4,
     }
     for code in ("northeast", "northwest", "southeast", "southwest"):
-        for local in ("doctor", "nurse"):
+        for local in ("doctor", "nurse", "manager"):
             worker = workers[f"{local}@{code}.demo.local"]
             assert worker.institution_id is not None
             assert codes[worker.institution_id] == code
@@ -85,6 +86,20 @@ def test_seeding_again_changes_nothing(demo_databases: DatabaseUrls) -> None:
     seed_demo(demo_databases, report=sentences.append)
     assert _values(_patients(demo_databases)) == before
     assert sentences == ["Demonstration data: 334 generated patients in each hospital."]
+
+
+def test_people_whom_a_newer_version_brings_are_added_to_older_data(demo_databases: DatabaseUrls) -> None:
+    with sessions_for(demo_databases.central)() as central, central.begin():
+        before = dict(central.execute(select(MedicalWorker.email, MedicalWorker.password_hash)).all())
+        central.execute(delete(MedicalWorker).where(MedicalWorker.role == "institution_admin"))
+    seed_demo(demo_databases)
+    with sessions_for(demo_databases.central)() as central:
+        people = central.scalars(select(MedicalWorker)).all()
+        assert {worker.email for worker in people} == set(before)
+        manager = next(worker for worker in people if worker.email == "manager@southwest.demo.local")
+        assert manager.institution is not None and manager.institution.code == "southwest"
+        kept = [worker for worker in people if worker.role != "institution_admin"]
+        assert all(worker.password_hash == before[worker.email] for worker in kept)
 
 
 def test_deleted_patients_do_not_come_back_at_the_next_start(demo_databases: DatabaseUrls) -> None:

@@ -1,0 +1,239 @@
+"""Adding an institution: its row, first accounts and, where this installation has its own server, its Site database."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import make_url, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from app.actor import Actor
+from app.auth.passwords import hash_password
+from app.errors import Conflict, InvalidInput
+from app.permissions import Permission
+from app.services import audit
+from app.settings import get_settings, is_loopback
+from db.central import Institution, MedicalWorker
+from db.embedded import EmbeddedPostgres
+from db.provision import prefix_of, provision_site
+from db.site_urls import site_url_file
+from db.states import Role
+from fl.features import FieldProblem
+
+# Part of the name of a role and a database, of a file and of an e-mail address; `_MOST_CODE` leaves room for them.
+_CODE = re.compile(r"[a-z][a-z0-9_]*")
+_MOST_CODE, _MOST_NAME, _MOST_ADDRESS, _MOST_EMAIL = 30, 255, 500, 255
+_EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)+")
+_PASSWORD_BYTES = 12  # of randomness: 16 letters
+
+
+@dataclass(frozen=True)
+class NewPerson:
+    """A person who gets an account at the new institution."""
+
+    name: str
+    email: str
+
+
+@dataclass(frozen=True)
+class NewAccount:
+    """An account that was made; the password is shown once and kept nowhere but as its hash."""
+
+    name: str
+    email: str
+    role: Role
+    password: str
+
+
+@dataclass(frozen=True)
+class AddedInstitution:
+    """What came of it.
+
+    Attributes
+    ----------
+    database_made
+        Whether its Site database was made here; otherwise the hospital sets up its Site as `site_commands` says.
+    """
+
+    code: str
+    name: str
+    accounts: list[NewAccount]
+    database_made: bool
+
+
+def database_is_made_here() -> bool:
+    """Tell whether this installation has a PostgreSQL server of its own, on which it makes Site databases."""
+    return _own_server() is not None
+
+
+def add_institution(
+    *,
+    central: Session,
+    actor: Actor,
+    code: str,
+    name: str,
+    address: str | None,
+    manager: NewPerson,
+    doctor: NewPerson | None = None,
+) -> AddedInstitution:
+    """Add an institution; where databases are made here, it has its Site as soon as the session commits.
+
+    The web process and the supervisor notice the new Site database by themselves.
+
+    Parameters
+    ----------
+    manager
+        Who decides for the institution whether it takes part.
+    doctor
+        Who can enter its first patients; None leaves that for later.
+
+    Raises
+    ------
+    InvalidInput
+        Naming every field that is wrong.
+    Conflict
+        If the code or an e-mail address is taken.
+    """
+    actor.require(Permission.INSTITUTIONS_MANAGE)
+    code, name = code.strip(), " ".join(name.split())
+    address = " ".join((address or "").split()) or None
+    people = {
+        Role.INSTITUTION_ADMIN: ("manager", _tidy(manager)),
+        **({Role.DOCTOR: ("doctor", _tidy(doctor))} if doctor is not None else {}),
+    }
+    problems = [
+        *_check_institution(code, name, address),
+        *(problem for field, person in people.values() for problem in _check_person(field, person)),
+    ]
+    if doctor is not None and people[Role.DOCTOR][1].email == people[Role.INSTITUTION_ADMIN][1].email:
+        problems.append(FieldProblem("doctor_email", "Two people need two e-mail addresses."))
+    if problems:
+        raise InvalidInput(problems)
+    _refuse_taken(central, code, [person.email for _, person in people.values()])
+    accounts = [
+        NewAccount(person.name, person.email, role, secrets.token_urlsafe(_PASSWORD_BYTES))
+        for role, (_, person) in people.items()
+    ]
+    _insert(central, actor, Institution(code=code, name=name, address=address), accounts)
+    server = _own_server()
+    if server is not None:
+        central_url = get_settings().central_database_url.get_secret_value()
+        url = provision_site(server, code, prefix=prefix_of(central_url))
+        # Read by nobody before the institution is committed: the supervisor asks the central database first.
+        site_url_file(get_settings().data_dir).add(code, url)
+    return AddedInstitution(code, name, accounts, database_made=server is not None)
+
+
+def site_commands(code: str) -> str:
+    """Return what is run at a hospital to set up its Site, as lines of a shell; values in angle brackets are theirs."""
+    database = f"postgresql+psycopg2://site_{code}:<password>@<database host>:5432/site_{code}"
+    return "\n".join(
+        [
+            "# 1. On the hospital's own PostgreSQL server: a role and a database that nobody else may enter",
+            f"createuser --pwprompt site_{code}",
+            f"createdb --owner=site_{code} site_{code}",
+            f"psql -c 'REVOKE ALL ON DATABASE site_{code} FROM PUBLIC'",
+            "",
+            "# 2. The tables, with the same version of this software as the consortium's hub",
+            f"INSTITUTION={code} \\",
+            f"SITE_DATABASE_URL='{database}' \\",
+            "python -m db.migrate",
+            "",
+            "# 3. The SuperNode, which trains on the hospital's patients; keep it running",
+            f"INSTITUTION={code} \\",
+            f"SITE_DATABASE_URL='{database}' \\",
+            "SUPERLINK_ADDRESS=<address of the hub>:8000 \\",
+            "FLWR_INSECURE=1 \\",
+            "python -m fl.runtime.supernode",
+            "",
+            "# 4. The application for the hospital's people",
+            "FEDERATION=false \\",
+            "CENTRAL_DATABASE_URL='<given by the consortium>' \\",
+            f'SITE_DATABASE_URLS=\'{{"{code}": "{database}"}}\' \\',
+            "JWT_SECRET='<a random key of 32 characters or more>' \\",
+            "python -m streamlit run app/main.py",
+        ]
+    )
+
+
+def _own_server() -> EmbeddedPostgres | None:
+    settings = get_settings()
+    central = make_url(settings.central_database_url.get_secret_value())
+    server = EmbeddedPostgres(settings.data_dir)
+    if not is_loopback(central.host) or server.pid is None or server.port != central.port:
+        return None
+    return server
+
+
+def _tidy(person: NewPerson) -> NewPerson:
+    return NewPerson(" ".join(person.name.split()), person.email.strip().lower())
+
+
+def _check_institution(code: str, name: str, address: str | None) -> list[FieldProblem]:
+    problems = []
+    if not _CODE.fullmatch(code) or len(code) > _MOST_CODE:
+        problems.append(
+            FieldProblem(
+                "code",
+                f"The code has up to {_MOST_CODE} small letters, digits and underscores and begins with a letter.",
+            )
+        )
+    if not 2 <= len(name) <= _MOST_NAME or not name.isprintable():
+        problems.append(FieldProblem("name", f"The name has from 2 to {_MOST_NAME} characters."))
+    if address is not None and (len(address) > _MOST_ADDRESS or not address.isprintable()):
+        problems.append(FieldProblem("address", f"The address has {_MOST_ADDRESS} characters at most."))
+    return problems
+
+
+def _check_person(field: str, person: NewPerson) -> list[FieldProblem]:
+    problems = []
+    who = {"manager": "hospital administrator", "doctor": "doctor"}[field]
+    if not 2 <= len(person.name) <= _MOST_NAME or not person.name.isprintable():
+        message = f"The {who}'s name has from 2 to {_MOST_NAME} characters."
+        problems.append(FieldProblem(f"{field}_name", message))
+    if (
+        not _EMAIL.fullmatch(person.email)
+        or len(person.email) > _MOST_EMAIL
+        or not person.email.isprintable()
+    ):
+        message = f"The {who}'s e-mail address is not one, for example name@hospital.org."
+        problems.append(FieldProblem(f"{field}_email", message))
+    return problems
+
+
+def _refuse_taken(central: Session, code: str, emails: Sequence[str]) -> None:
+    if central.scalar(select(Institution.id).where(Institution.code == code)) is not None:
+        raise Conflict(f"There is an institution with the code {code} already.")
+    taken = central.scalars(select(MedicalWorker.email).where(MedicalWorker.email.in_(emails))).all()
+    if taken:
+        raise Conflict(f"Somebody signs in as {taken[0]} already; use another e-mail address.")
+
+
+def _insert(central: Session, actor: Actor, institution: Institution, accounts: Sequence[NewAccount]) -> None:
+    try:
+        central.add(institution)
+        central.flush()
+        central.add_all(
+            MedicalWorker(
+                email=account.email,
+                password_hash=hash_password(account.password),
+                name=account.name,
+                role=account.role,
+                institution_id=institution.id,
+            )
+            for account in accounts
+        )
+        central.flush()
+    except IntegrityError as error:
+        raise Conflict("Somebody has just added this institution or one of these people.") from error
+    audit.record(
+        central=central,
+        actor=actor,
+        action="institution_added",
+        target=f"institution {institution.code}",
+        details={"accounts": [str(account.role) for account in accounts]},
+    )
