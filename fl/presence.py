@@ -210,8 +210,8 @@ def _write(
     values = {
         "institution_id": institution_id,
         "flwr_node_id": node_id,
-        "online_since": func.clock_timestamp(),
-        "last_seen_at": func.clock_timestamp(),
+        "online_since": func.now(),
+        "last_seen_at": func.now(),
         **told,
     }
     statement = insert(SitePresence).values(**values)

@@ -1,4 +1,4 @@
-"""What a Site answers when the consortium asks whether it is there: how many patients it could train on, and what it runs."""
+"""What a Site answers when asked whether it is there: how many patients it could train on, and what it runs."""
 
 from __future__ import annotations
 
