@@ -21,6 +21,7 @@ ROLE_NAMES: dict[Role, str] = {
     Role.DOCTOR: "Doctor",
     Role.DATA_SCIENTIST: "Data scientist",
     Role.ADMIN: "Administrator",
+    Role.INSTITUTION_ADMIN: "Hospital administrator",
 }
 RUN_STATUS_NAMES: dict[str, str] = {
     RunStatus.QUEUED: "Queued",

@@ -20,7 +20,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "fl": ("fl", "db"),
     "api": ("api", "app.services", "app.auth", *SHOWN),
     "pages": ("app.services", "app.auth", "app.components", *SHOWN),
-    "app.components": ("app.services", "app.auth", "app.components", *SHOWN),
+    "app.components": ("app.services", "app.auth", "app.components", "app.plotly_library", *SHOWN),
     "app.components.demonstration": ("app.demo", "app.components", "db.states"),
     "app.services": (
         "app.services",
@@ -35,8 +35,17 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "fl.onnx_file",
         "fl.sequential",
     ),
+    # It makes accounts, and the database of a Site.
+    "app.services.institution_adding": ("app.services", "app.auth.passwords", "db", "fl.features"),
     "app.auth": ("app.services", "app.auth", "db"),
-    "app.main": ("api", "app.auth", "app.components", "app.headers", "app.federation_child"),
+    "app.main": (
+        "api",
+        "app.auth",
+        "app.components",
+        "app.headers",
+        "app.federation_child",
+        "app.plotly_library",
+    ),
     "app.ui": ("app.auth", "app.components"),
     "app": ("db", "fl.features"),
     # The launcher and what only it uses.
@@ -81,7 +90,10 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
         "fl.roster",
         "fl.runtime",
     ),
-    "keras": ("fl.training", "fl.keras_file",),
+    "keras": (
+        "fl.training",
+        "fl.keras_file",
+    ),
     "tensorflow": ("fl.training",),
     "onnx": ("fl.onnx_file",),
     "fastapi": ("api",),
