@@ -215,7 +215,7 @@ def _write(
         **told,
     }
     statement = insert(SitePresence).values(**values)
-    changed = {name: statement.excluded[name] for name in values if name != "institution_id"}
+    changed: dict[str, Any] = {name: statement.excluded[name] for name in values if name != "institution_id"}
     # A SuperNode that was started again has another id.
     broken = or_(SitePresence.last_seen_at < unbroken, SitePresence.flwr_node_id != node_id)
     changed["online_since"] = case((broken, statement.excluded.online_since), else_=SitePresence.online_since)

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from db.central import TrainingRun
 from db.states import ENDED_STATUSES, RUNNING_STATUSES, RunStatus
 from fl.recorder import end_run
+from fl.run_queue import next_waiting
 from fl.runtime.federation import Federation
 from fl.runtime.flower_private import Bundle
 
@@ -57,7 +58,7 @@ class StartedServerApp:
 
 
 class RunQueue:
-    """Executes queued Runs one after the other, oldest first."""
+    """Executes queued Runs one after the other: the one that was moved to the front, then oldest first."""
 
     def __init__(self, sessions: sessionmaker[Session], bundle: Bundle) -> None:
         self._sessions = sessions
@@ -65,6 +66,7 @@ class RunQueue:
         self._server_app: StartedServerApp | None = None
         self._start_at = 0.0
         self._look_at = 0.0
+        self._down_since: float | None = None
 
     def end_abandoned(self, reason: str = RESTARTED) -> None:
         """End every Run that a former leader or SuperLink left running."""
@@ -79,7 +81,9 @@ class RunQueue:
         """Start a ServerApp ahead, give it the next Run, or watch the one at work."""
         if federation.control is None:
             self._give_up_waiting()
-        elif self._server_app is None:
+            return
+        self._down_since = None
+        if self._server_app is None:
             self._start_ahead(federation)
         elif self._server_app.run_id is None:
             self._give_next(self._server_app, federation)
@@ -88,8 +92,12 @@ class RunQueue:
             self._watch(self._server_app, federation)
 
     def _give_up_waiting(self) -> None:
+        now = time.monotonic()
+        self._down_since = self._down_since or now
+        if now - self._down_since < LONGEST_START_SECONDS:
+            return  # a Run may have waited long for others, or because the queue was paused
         with self._sessions() as session, session.begin():
-            run = _oldest_queued(session)
+            run = next_waiting(session)
             if run is not None and _seconds_waited(run) > LONGEST_START_SECONDS:
                 end_run(session, run.id, RunStatus.FAILED, NOT_UP)
 
@@ -102,7 +110,7 @@ class RunQueue:
 
     def _give_next(self, server_app: StartedServerApp, federation: Federation) -> None:
         with self._sessions() as session, session.begin():
-            run = _oldest_queued(session)
+            run = next_waiting(session)
             if run is None or not (federation.up or _seconds_waited(run) > SITES_GRACE_SECONDS):
                 return
             run.status = RunStatus.STARTING
@@ -148,11 +156,6 @@ class RunQueue:
     def _end(self, run_id: int, status: RunStatus, reason: str | None) -> None:
         with self._sessions() as session, session.begin():
             end_run(session, run_id, status, reason)
-
-
-def _oldest_queued(session: Session) -> TrainingRun | None:
-    query = select(TrainingRun).where(TrainingRun.status == RunStatus.QUEUED).order_by(TrainingRun.id)
-    return session.scalars(query.limit(1).with_for_update(skip_locked=True)).first()
 
 
 def _seconds_waited(run: TrainingRun) -> float:

@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -25,11 +26,13 @@ from fl.runtime.flower_private import build_bundle
 from fl.runtime.runs import RESTARTED, SUPERLINK_DIED, RunQueue
 from fl.runtime.site_list import SiteList
 from fl.site_presence import installed_bundle_sha256
+from fl.triggers import evaluate_triggers
 
 log = logging.getLogger(__name__)
 ADVISORY_LOCK = 0x0FEDC057
 LOOP_SECONDS = 0.1
 HEARTBEAT_SECONDS = 1.0
+TRIGGER_SECONDS = 2.0
 RETRY_SECONDS = 1.0
 
 
@@ -79,7 +82,7 @@ class Supervisor:
         try:
             federation.follow(site_list.read())
             federation.start()
-            next_heartbeat = 0.0
+            next_heartbeat = next_triggers = 0.0
             while not self._stop_wanted():
                 try:
                     federation.poll()
@@ -91,6 +94,9 @@ class Supervisor:
                     federation.start()
                 except httpx.HTTPError as error:
                     log.warning("SuperLink did not answer (%s)", type(error).__name__)
+                if time.monotonic() >= next_triggers:
+                    self._evaluate_triggers()
+                    next_triggers = time.monotonic() + TRIGGER_SECONDS
                 if time.monotonic() >= next_heartbeat:
                     self._keep_lock(lock_connection)
                     federation.follow(site_list.read())
@@ -103,6 +109,11 @@ class Supervisor:
             federation.stop()
         queue.end_abandoned(RESTARTED)
         self._say(federation, "stopped")
+
+    def _evaluate_triggers(self) -> None:
+        with self._sessions() as session, session.begin():
+            for event in evaluate_triggers(session, datetime.now(UTC)):
+                log.info("trigger %s %s: %s", event.trigger_id, event.outcome, event.reason)
 
     def _keep_lock(self, connection: Connection) -> None:
         try:
