@@ -31,13 +31,6 @@ ANSWER_FIELDS: dict[str, dict[str, str]] = {
         "bundle_sha256": "hash of the installed code",
         "consent": "whether the institution takes part: open, paused or approval",
     },
-    "presence": {
-        "usable_rows": "number of patients with a known cost, rounded down to tens",
-        "new_rows": "how many of them became known since the last completed training began, rounded down to tens",
-        "software_version": "version of the installed software",
-        "bundle_sha256": "hash of the installed code",
-        "consent": "whether the institution takes part: open, paused or approval",
-    },
     "statistics": {
         "num_examples": "number of training rows",
         "moments": "count, sums and sums of squares of the 13 encoded inputs and of the cost: 29 numbers",
@@ -69,6 +62,11 @@ ANSWER_FIELDS: dict[str, dict[str, str]] = {
             "all rows and by smoker; nothing of a group of fewer than ten rows, nor of the other group then"
         ),
         "baseline": "of the least squares line on the held-out rows, if it came along: the same five numbers",
+        "local_only": (
+            "if asked for, of the best model that the Site trained on its own rows alone: in how many Rounds and in "
+            "which, the same five numbers, and for up to two of the models received the two ends of an interval of "
+            "the difference in error; nothing of fewer than ten rows"
+        ),
     },
 }
 

@@ -16,6 +16,7 @@ from fl.exchange import Answer
 from fl.features import Preprocessing
 from fl.groups import pooled_group_metrics
 from fl.intervals import calibrate
+from fl.local_only import LocalComparison
 from fl.messages import array_of
 from fl.model import Weights, initial_weights
 from fl.promotion import promotion_decision
@@ -76,36 +77,46 @@ def evaluate(roster: Roster, rounds: Rounds, preprocessing: Preprocessing) -> Ne
         models["best"] = (rounds.weights_by_round[rounds.best_round()], preprocessing)
     if plan.champion is not None:
         models["champion"] = (plan.champion[1].weights, plan.champion[1].preprocessing)
-    by_site = _evaluate_models(roster, models, last)
+    alone = LocalComparison(plan, min(last, 2))
+    by_site = _evaluate_models(roster, models, last, alone)
 
     rounds.record_evaluation(last, {code: one.sums for code, one in by_site["last"].items()})
     best = rounds.best_round()
     chosen = by_site["last"] if best == last else by_site["best"]
+    alone.save(roster.recorder, 0 if best == last else 1, chosen, preprocessing.target_scale)
     return _new_version(plan, rounds, preprocessing, best, chosen, by_site.get("champion", {}))
 
 
 def _evaluate_models(
-    roster: Roster, models: dict[str, tuple[Weights, Preprocessing]], round_number: int
+    roster: Roster,
+    models: dict[str, tuple[Weights, Preprocessing]],
+    round_number: int,
+    alone: LocalComparison,
 ) -> dict[str, BySite]:
     by_site: dict[str, BySite] = {name: {} for name in models}
     content = {
         "settings": json.dumps(roster.plan.settings.to_json()),
         "weights": [weights.astype("<f4").tobytes() for weights, _ in models.values()],
         "preprocessing": [json.dumps(preprocessing.to_json()) for _, preprocessing in models.values()],
+        **alone.fields(),
     }
 
     def accept(code: str, answer: Answer) -> None:
         for name, evaluation in zip(models, read_evaluations(answer.body, len(models)), strict=True):
             by_site[name][code] = evaluation
+        alone.add(code, answer.body)
 
     scale = next(iter(models.values()))[1].target_scale
+
+    def read(answer: Answer) -> dict[str, Any]:
+        alone.read(answer.body)
+        return _metric_columns(read_evaluations(answer.body, len(models))[0].sums.metrics(scale))
+
     roster.ask_all(
         Phase.EVALUATE,
         round_number,
         roster.messages(content, MessageType.EVALUATE, round_number),
-        read=lambda answer: _metric_columns(
-            read_evaluations(answer.body, len(models))[0].sums.metrics(scale)
-        ),
+        read=read,
         accepted=accept,
     )
     return by_site

@@ -14,6 +14,7 @@ from fl.baseline import line_of, products_field
 from fl.evaluation import holdout_sums, told
 from fl.features import Preprocessing
 from fl.least_squares import TOO_FEW_TO_SUM, products_told
+from fl.local_only import local_field
 from fl.messages import array_of
 from fl.model import Weights, forward, unflatten
 from fl.settings import RunSettings
@@ -85,18 +86,23 @@ def train_round(body: dict[str, Any], institution: str) -> dict[str, Any]:
 
 
 def evaluate_models(body: dict[str, Any], institution: str) -> dict[str, Any]:
-    data = _site_data(RunSettings.from_json(json.loads(body["settings"])))
+    settings = RunSettings.from_json(json.loads(body["settings"]))
+    data = _site_data(settings)
     baseline = _baseline_field(body, data)
     if "weights" not in body:
         return baseline
-    evaluations = []
+    evaluations, costs = [], []
     for stored, of_model in zip(body["weights"], body["preprocessing"], strict=True):
         preprocessing = Preprocessing.from_json(json.loads(of_model))
         predicted = _predicted(array_of(stored, "<f4"), preprocessing, data)
+        costs.append(predicted)
         evaluations.append(
             evaluate_rows(data.holdout_inputs, predicted, data.holdout_cost, preprocessing.target_scale)
         )
-    return {**answer_fields(evaluations), **baseline}
+    alone = local_field(
+        body, data, costs, settings, lambda seed, number: local_seed(seed, number, institution)
+    )
+    return {**answer_fields(evaluations), **baseline, **alone}
 
 
 def _baseline_field(body: dict[str, Any], data: SiteData) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from sqlalchemy import select, text
 
 from bench.consortium import load_institutions
 from bench.data import cohort_of
+from bench.reference import SiteRows, federated
 from db.central import ModelVersion, SiteResult, TrainingRun
 from db.cohort import generate
 from db.engines import engine_for, sessions_for
@@ -179,3 +180,40 @@ def test_products_that_cannot_be_are_rejected_with_the_reason(
     rejected = answers_of(consortium, run.id)["southwest", "statistics"]
     assert rejected.outcome == "failed" and words in str(rejected.reason)
     assert run.results["baseline"]["r2"] > 0.7
+
+
+def test_a_run_tells_each_hospital_what_taking_part_brought_it(consortium: DatabaseUrls) -> None:
+    """The training alone is repeated here, from the Site's rows, with the network's plain definition."""
+    run = conducted(consortium, run_of(consortium, RunKind.FEDERATED))
+    told = run.results["local_only"]
+    assert set(told) == set(consortium.sites)
+    with sessions_for(consortium.central)() as session:
+        version = session.scalars(select(ModelVersion)).one()
+    for code, rows in rows_of(consortium).items():
+        own = SiteRows(rows.train_inputs, rows.train_cost)
+        here = told[code]
+        alone = federated({code: own}, rounds=here["best_round"], seed=5, settings=SETTINGS)
+        predicted = np.maximum(alone.unclipped_costs(rows.holdout_inputs), 0.0)
+        error = np.sqrt(np.mean((predicted - rows.holdout_cost) ** 2))
+        together = version.metrics["institutions"][code]
+        assert here["r2_local"] == pytest.approx(r2_score(rows.holdout_cost, predicted), abs=1e-4)
+        assert here["r2_federated"] == together["r2"]
+        assert here["gain_rmse_usd"] == pytest.approx(error - together["rmse"], abs=1.0)
+        assert here["gain_low_usd"] < here["gain_rmse_usd"] < here["gain_high_usd"]
+        assert (here["num_examples"], here["rounds"]) == (len(rows.holdout_cost), 2)
+
+
+def test_a_run_that_is_told_not_to_compare_does_not(consortium: DatabaseUrls) -> None:
+    settings = RunSettings(local_epochs=1, local_only=False)
+    run = conducted(consortium, run_of(consortium, RunKind.FEDERATED, settings))
+    assert "local_only" not in run.results and "baseline" in run.results
+
+
+def test_a_comparison_that_cannot_be_is_rejected_with_the_reason(consortium: DatabaseUrls) -> None:
+    spoiled = np.array([1, 1, 30, -1, 0, 0, 0, 0, 0, 0, 0], dtype="<f8").tobytes()
+    grid = LocalGrid(consortium.sites, {("southwest", "evaluate"): spoil(local_only=spoiled)})
+    run = conducted(consortium, run_of(consortium, RunKind.FEDERATED), grid)
+    with sessions_for(consortium.central)() as session:
+        rejected = session.scalars(select(SiteResult).where(SiteResult.outcome == "failed")).one()
+    assert rejected.institution.code == "southwest" and "a sum that cannot be" in str(rejected.reason)
+    assert set(run.results["local_only"]) == set(consortium.sites) - {"southwest"}

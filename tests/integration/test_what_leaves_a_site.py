@@ -68,6 +68,7 @@ def _ask(urls: DatabaseUrls, phase: str) -> Message:
             "settings": SETTINGS,
             "weights": [weights.tobytes()] * 2,
             "preprocessing": [preprocessing] * 2,
+            "local_only": json.dumps({"num_rounds": 1, "seed": 1, "models": 2, "seconds": 1.0}),
         },
     }[phase]
     grid = LocalGrid({"northeast": urls.sites["northeast"]})
