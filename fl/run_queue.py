@@ -10,7 +10,7 @@ from db.federation import RunQueueState
 from db.states import RunStatus
 
 
-def waiting_runs() -> Select[tuple[TrainingRun]]:
+def waiting_runs() -> Select[TrainingRun]:
     """Return the query for the Runs that wait: the one that was moved to the front, then the oldest first."""
     moved_to_front = select(RunQueueState.next_run_id).scalar_subquery()
     return (

@@ -167,12 +167,14 @@ def _decide_schedule(
     if scheduled is None or scheduled > now:
         return Decision(None)
     when = f"Scheduled for {written(scheduled, settings.timezone)}."
-    if now - scheduled > MISSED_AFTER:
+    missed = now - scheduled > MISSED_AFTER
+    if missed:
         several = next_firings(settings.cron, settings.timezone, scheduled, 1)[0] <= now
-        later = ", and once for all later times that were missed as well" if several else ""
-        when = f"{when} The training service was not running then, so this was made up for afterwards{later}."
+        when = f"{when[:-1]}{' and later' if several else ''}, when the training service was not running."
     if reason := hindrance(settings, new, last):
         return Decision(SKIPPED, f"{when} {reason}")
+    if missed:
+        when += " Made up for once."
     return Decision(FIRED, when, f"trigger-{trigger.id}-{scheduled.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}")
 
 
