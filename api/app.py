@@ -14,6 +14,7 @@ from api import (
     routes_batch,
     routes_health,
     routes_import,
+    routes_institutions,
     routes_models,
     routes_patients,
     routes_predictions,
@@ -32,6 +33,7 @@ ROUTERS = (
     routes_batch.router,
     routes_models.router,
     routes_training.router,
+    routes_institutions.router,
 )
 
 

@@ -28,7 +28,8 @@ class PageEntry:
     listed: bool = True
 
 
-START, RECORDS, PREDICTIONS, MODEL = "", "Records", "Predictions", "Model"  # sections of the menu
+# Sections of the menu.
+START, RECORDS, PREDICTIONS, MODEL, CONSORTIUM = "", "Records", "Predictions", "Model", "Consortium"
 
 # In menu order; the first page that a role may open is the one that it starts on.
 PAGES: tuple[PageEntry, ...] = (
@@ -42,6 +43,10 @@ PAGES: tuple[PageEntry, ...] = (
     PageEntry("training", "Training", ":material/monitoring:", Permission.TRAINING_READ, MODEL),
     PageEntry("models", "Models", ":material/deployed_code:", Permission.MODELS_READ, MODEL),
     PageEntry("model_card", "Model card", ":material/description:", Permission.MODEL_CARD, MODEL),
+    PageEntry("participation", "Taking part", ":material/handshake:", Permission.PARTICIPATION, CONSORTIUM),
+    PageEntry(
+        "institutions", "Institutions", ":material/domain:", Permission.INSTITUTIONS_MANAGE, CONSORTIUM
+    ),
 )
 _BY_NAME = {entry.name: entry for entry in PAGES}
 

@@ -33,6 +33,7 @@ PEOPLE = {
     "scientist": ("scientist@test.local", Role.DATA_SCIENTIST, None),
     "doctor": ("doctor@northeast.test.local", Role.DOCTOR, "northeast"),
     "nurse": ("nurse@northeast.test.local", Role.NURSE, "northeast"),
+    "manager": ("manager@northeast.test.local", Role.INSTITUTION_ADMIN, "northeast"),
     "other_doctor": ("doctor@southwest.test.local", Role.DOCTOR, "southwest"),
 }
 

@@ -13,7 +13,7 @@ from tests.integration.conftest import PASSWORD, PEOPLE, Consortium
 from tests.integration.page_scripts import opened, page_of, words
 
 MENU = {
-    "admin": ["overview", "training", "models", "model_card"],
+    "admin": ["overview", "training", "models", "model_card", "institutions"],
     "scientist": ["overview", "training", "models", "model_card"],
     "doctor": [
         "overview",
@@ -26,6 +26,7 @@ MENU = {
         "model_card",
     ],
     "nurse": ["overview", "patients", "patient", "predict", "history", "model_card"],
+    "manager": ["overview", "model_card", "participation"],
 }
 TITLES = {entry.name: entry.title for entry in PAGES}
 EVERY_PAGE_BY_EVERY_ROLE = [(person, entry.name) for person in MENU for entry in PAGES]

@@ -36,6 +36,7 @@ PERSON_OF = {
     Role.DATA_SCIENTIST: "scientist",
     Role.DOCTOR: "doctor",
     Role.NURSE: "nurse",
+    Role.INSTITUTION_ADMIN: "manager",
 }
 REFUSED = "Your role does not include this"
 # Permissions that open no page of their own: what on a page needs them is tried below.
@@ -106,7 +107,7 @@ def test_every_route_by_every_role_is_allowed_or_refused_and_kept(
         headers = token_of(person)
         for method, path, permission in _routes():
             # Without a body: who may is 422 or more, who may not is refused before it is missed.
-            address = path.format(patient_id=uuid.uuid4(), run_id=1)
+            address = path.format(patient_id=uuid.uuid4(), run_id=1, code="northeast")
             status = api.request(method, address, headers=headers).status_code
             if permission in PERMISSIONS[role]:
                 assert status not in (401, 403, 500), (role, method, path, status)
