@@ -75,7 +75,8 @@ class QueueState:
             return f"The queue was paused{who}: no run is started until it is resumed.{waiting}"
         if not self.total:
             return "No run waits."
-        return f"{many} to be started, one after the other."
+        in_turn = ", one after the other" if self.total > 1 else ""
+        return f"{many} to be started{in_turn}."
 
 
 def queue_state(central: Session) -> QueueState:
