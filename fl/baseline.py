@@ -13,7 +13,8 @@ from fl.evaluation import HoldoutSums, pooled, refuse_few
 from fl.features import Preprocessing
 from fl.least_squares import TOO_FEW_TO_SUM, CostLine, Products, solve
 from fl.messages import array_of
-from fl.recorder import RunPlan, RunRecorder
+from fl.plan import RunPlan
+from fl.recorder import RunRecorder
 
 NAME = "baseline"  # of the fields in messages, and in `training_runs.results`
 

@@ -55,6 +55,53 @@ def read_answer(node_id: int, message: Message) -> Answer:
     return Answer(node_id, institution, outcome, reason[:300], seconds, body if outcome == "ok" else {})
 
 
+@dataclass
+class Exchange:
+    """Messages that were sent, and the SuperNodes that have not answered them.
+
+    Parameters
+    ----------
+    on_answer
+        Called with each answer as it arrives.
+    check
+        Called a few times a second; what it raises ends the waiting.
+    """
+
+    grid: Grid
+    on_answer: Callable[[Answer], None]
+    check: Callable[[], None]
+    _waiting: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def waiting(self) -> list[int]:
+        """Ids of the SuperNodes that have not answered."""
+        return list(self._waiting.values())
+
+    def send(self, messages: Iterable[Message]) -> None:
+        """Send messages; a SuperNode that is gone has answered at once that it stopped."""
+        listed = list(messages)
+        for message_id, message in zip(self.grid.push_messages(listed), listed, strict=True):
+            if message_id:
+                self._waiting[message_id] = message.metadata.dst_node_id
+            else:
+                self.on_answer(Answer(message.metadata.dst_node_id, None, "failed", STOPPED))
+
+    def collect(self, time_limit: float) -> None:
+        """Hand over answers until all are in, or so many seconds have passed."""
+        deadline = time.monotonic() + time_limit
+        next_check = 0.0
+        while self._waiting and time.monotonic() < deadline:
+            if time.monotonic() >= next_check:
+                self.check()
+                next_check = time.monotonic() + CANCEL_CHECK_SECONDS
+            for reply in self.grid.pull_messages(list(self._waiting)):
+                node_id = self._waiting.pop(reply.metadata.reply_to_message_id, None)
+                if node_id is not None:
+                    self.on_answer(read_answer(node_id, reply))
+            if self._waiting:
+                time.sleep(POLL_SECONDS)
+
+
 def ask(
     grid: Grid,
     messages: Iterable[Message],
@@ -63,38 +110,14 @@ def ask(
     on_answer: Callable[[Answer], None],
     check: Callable[[], None],
 ) -> list[int]:
-    """Send messages and hand over each answer as it arrives.
-
-    Parameters
-    ----------
-    time_limit
-        Seconds after which nobody is waited for any longer.
-    check
-        Called a few times a second; what it raises ends the waiting.
+    """Send messages and hand over each answer as it arrives; see `Exchange`.
 
     Returns
     -------
     list of int
-        Ids of the SuperNodes that had not answered by then.
+        Ids of the SuperNodes that had not answered within `time_limit` seconds.
     """
-    listed = list(messages)
-    sent = zip(grid.push_messages(listed), listed, strict=True)
-    deadline = time.monotonic() + time_limit
-    waiting: dict[str, int] = {}
-    for message_id, message in sent:
-        if message_id:
-            waiting[message_id] = message.metadata.dst_node_id
-        else:
-            on_answer(Answer(message.metadata.dst_node_id, None, "failed", STOPPED))
-    next_check = 0.0
-    while waiting and time.monotonic() < deadline:
-        if time.monotonic() >= next_check:
-            check()
-            next_check = time.monotonic() + CANCEL_CHECK_SECONDS
-        for reply in grid.pull_messages(list(waiting)):
-            node_id = waiting.pop(reply.metadata.reply_to_message_id, None)
-            if node_id is not None:
-                on_answer(read_answer(node_id, reply))
-        if waiting:
-            time.sleep(POLL_SECONDS)
-    return list(waiting.values())
+    exchange = Exchange(grid, on_answer, check)
+    exchange.send(messages)
+    exchange.collect(time_limit)
+    return exchange.waiting

@@ -1,9 +1,14 @@
-"""The rule that decides whether a new model becomes the one in use."""
+"""The rule that decides whether a new model becomes the one in use, and the step that makes it so."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from db.central import ModelVersion, Promotion
+from db.states import PromotionAction, VersionStatus
 from fl.evaluation import Metrics
 
 SiteMetrics = Mapping[str, Metrics | None]  # institution code -> metrics on its held-out rows
@@ -48,4 +53,23 @@ def promotion_decision(
     return True, (
         f"Better than {champion_version} on the same held-out patients (root mean squared error {new.rmse:,.0f} USD "
         f"against {champion.rmse:,.0f} USD), and no institution loses more than {max_site_harm:g} of R²."
+    )
+
+
+def promote(session: Session, row: ModelVersion, reason: str) -> None:
+    """Make a version the champion by rule, retire the one before, and keep the reason."""
+    previous = session.scalar(
+        select(ModelVersion).where(ModelVersion.status == VersionStatus.CHAMPION).with_for_update()
+    )
+    if previous is not None:
+        previous.status = VersionStatus.RETIRED
+        session.flush()
+    row.status = VersionStatus.CHAMPION
+    session.add(
+        Promotion(
+            model_version_id=row.id,
+            previous_version_id=previous.id if previous else None,
+            action=PromotionAction.PROMOTE,
+            reason=reason,
+        )
     )

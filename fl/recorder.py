@@ -3,36 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from db.central import Institution, ModelVersion, Promotion, SiteResult, TrainingRound, TrainingRun
+from db.central import ModelVersion, SiteResult, TrainingRound, TrainingRun
 from db.engines import sessions_for
 from db.federation import RunEvent
-from db.states import (
-    ENDED_STATUSES,
-    EventSeverity,
-    Phase,
-    PromotionAction,
-    RoundStatus,
-    RunKind,
-    RunStatus,
-    SiteOutcome,
-    VersionStatus,
-)
+from db.states import ENDED_STATUSES, EventSeverity, Phase, RoundStatus, RunStatus, SiteOutcome
 from fl.evaluation import SMALLEST_CELL, Metrics
 from fl.features import Preprocessing
-from fl.model import CostModel, Weights, weights_from_bytes, weights_sha256, weights_to_bytes
-from fl.settings import RunSettings
+from fl.model import Weights, weights_sha256, weights_to_bytes
+from fl.plan import Progress, RunPlan, read_plan
+from fl.promotion import promote
+from fl.transactions import PATIENCE_SECONDS, PAUSE_SECONDS, DiskFull, end_run, transact
 
-LOOK_SECONDS = 0.1
+Result = TypeVar("Result")
 
 
 class RunCancelled(Exception):
@@ -41,28 +31,6 @@ class RunCancelled(Exception):
 
 class RunAlreadyEnded(Exception):
     """The Run was ended from outside, for example by the supervisor; nothing may be added to it."""
-
-
-@dataclass(frozen=True)
-class RunPlan:
-    """What the ServerApp needs to know of its Run.
-
-    Attributes
-    ----------
-    institutions
-        Institution code -> its id in the central database.
-    champion
-        The version in use with its model, or None.
-    """
-
-    run_id: int
-    kind: RunKind
-    num_rounds: int
-    strategy: str
-    seed: int
-    settings: RunSettings
-    institutions: dict[str, int]
-    champion: tuple[str, CostModel] | None
 
 
 @dataclass(frozen=True)
@@ -75,6 +43,8 @@ class NewVersion:
         Pooled over all Sites' held-out rows.
     details
         JSON: per institution, and the champion on the same rows.
+    lineage
+        JSON: see `fl.lineage`.
     promote
         Whether the rule makes it champion; `reason` says why or why not.
     """
@@ -85,63 +55,33 @@ class NewVersion:
     num_examples: int
     metrics: Metrics
     details: dict[str, Any]
+    lineage: dict[str, Any]
     promote: bool
     reason: str
 
 
-def wait_for_run(database_url: str, flwr_run_id: str) -> int:
-    """Wait until the supervisor gives a Run to the ServerApp of this Flower run; return the Run's id.
-
-    A database that is away is waited for too: the supervisor knows when to stop waiting.
-    """
-    query = select(TrainingRun.id).where(TrainingRun.flwr_run_id == flwr_run_id)
-    while True:
-        try:
-            with sessions_for(database_url)() as session:
-                run_id = session.scalar(query)
-        except SQLAlchemyError:
-            run_id = None
-        if run_id is not None:
-            return run_id
-        time.sleep(LOOK_SECONDS)
-
-
 class RunRecorder:
-    """The one writer of a Run's rounds, site results and outcome."""
+    """The one writer of a Run's rounds, site results and outcome.
 
-    def __init__(self, database_url: str, run_id: int) -> None:
+    While the database does not answer, a method waits and tries again for `patience` seconds. `DiskFull` is raised at
+    once by all but those that end the Run.
+    """
+
+    def __init__(self, database_url: str, run_id: int, patience: float = PATIENCE_SECONDS) -> None:
         self._sessions = sessions_for(database_url)
         self._run_id = run_id
+        self._patience = patience
 
     def plan(self) -> RunPlan:
-        """Read the Run, the institutions and the champion."""
-        with self._sessions() as session:
-            run = session.get_one(TrainingRun, self._run_id)
-            champion = session.scalar(
-                select(ModelVersion).where(ModelVersion.status == VersionStatus.CHAMPION)
-            )
-            return RunPlan(
-                run_id=run.id,
-                kind=RunKind(run.kind),
-                num_rounds=run.num_rounds,
-                strategy=run.strategy,
-                seed=run.seed,
-                settings=RunSettings.from_json(run.settings),
-                institutions={
-                    row.code: row.id
-                    for row in session.scalars(select(Institution).where(Institution.is_active))
-                },
-                champion=(champion.version, _model_of(champion)) if champion else None,
-            )
+        """Read the Run, the institutions, the champion, and what the Run starts from."""
+        return self._transact(lambda session: read_plan(session, self._run_id))
 
     def check_cancelled(self) -> None:
         """Raise `RunCancelled` or `RunAlreadyEnded` if the Run must not go on."""
-        with self._sessions() as session:
-            status, cancel_requested_at = session.execute(
-                select(TrainingRun.status, TrainingRun.cancel_requested_at).where(
-                    TrainingRun.id == self._run_id
-                )
-            ).one()
+        query = select(TrainingRun.status, TrainingRun.cancel_requested_at).where(
+            TrainingRun.id == self._run_id
+        )
+        status, cancel_requested_at = self._transact(lambda session: session.execute(query).one())
         if status in ENDED_STATUSES:
             raise RunAlreadyEnded
         if cancel_requested_at is not None:
@@ -149,43 +89,104 @@ class RunRecorder:
 
     def enter(self, status: RunStatus) -> None:
         """Move the Run to a later running status."""
-        with self._running() as session:
-            self._set(session, status=status)
+        self._write(lambda session: self._set(session, status=status))
+
+    def save_preprocessing(self, preprocessing: Preprocessing) -> None:
+        """Keep the scaler of the Run: receipts hash it, and a Run that goes on with this one uses it."""
+        self._write(lambda session: self._set(session, preprocessing=preprocessing.to_json()))
 
     def start_round(self, number: int) -> None:
         """Record that a Round began."""
-        with self._running() as session:
+
+        def write(session: Session) -> None:
             run = session.get_one(TrainingRun, self._run_id)
             run.current_round = number
-            session.add(
-                TrainingRound(run_id=self._run_id, round_number=number, aggregation_method=run.strategy)
+            session.execute(
+                insert(TrainingRound)
+                .values(run_id=self._run_id, round_number=number, aggregation_method=run.strategy)
+                .on_conflict_do_nothing()
             )
 
-    def aggregated(self, number: int, *, weights: Weights, sites: int) -> None:
-        """Record that the weights of a Round were averaged over so many Sites."""
-        with self._running() as session:
-            session.execute(
-                update(TrainingRound)
-                .where(TrainingRound.run_id == self._run_id, TrainingRound.round_number == number)
-                .values(clients_participated=sites, weights_sha256=weights_sha256(weights))
-            )
+        self._write(write)
 
-    def evaluated(self, number: int, metrics: Metrics) -> None:
-        """Record the metrics of a Round's model; the Round is then complete."""
-        with self._running() as session:
+    def commit_round(
+        self,
+        number: int,
+        *,
+        weights: Weights,
+        server_state: bytes | None,
+        sites: int,
+        previous_receipt: str,
+        receipt_sha256: str,
+        details: Mapping[str, Any],
+    ) -> None:
+        """Save what a Round made, so that another Run can go on from it.
+
+        Parameters
+        ----------
+        sites
+            How many the weights were aggregated over.
+        details
+            JSON for `training_rounds.metrics`: the receipt and the learning rate.
+        """
+        values = {
+            "clients_participated": sites,
+            "weights": weights_to_bytes(weights),
+            "weights_sha256": weights_sha256(weights),
+            "server_state": server_state,
+            "previous_receipt_sha256": previous_receipt,
+            "receipt_sha256": receipt_sha256,
+            "metrics": dict(details),
+        }
+        self._write(lambda session: self._set_round(session, number, **values))
+
+    def evaluated(self, number: int, metrics: Metrics | None) -> None:
+        """Record the metrics of a Round's model, or that too few Sites told of it; the Round is then complete."""
+        told = asdict(metrics) if metrics else {}
+        values = {"status": RoundStatus.COMPLETED, "completed_at": func.clock_timestamp(), **told}
+        self._write(lambda session: self._set_round(session, number, **values))
+
+    def keep_updates_of(self, rounds: Collection[int]) -> None:
+        """Forget the Sites' arrays of all other Rounds, and the states of the strategy that they do not need."""
+        states = set(rounds) | {number - 1 for number in rounds}
+
+        def write(session: Session) -> None:
             session.execute(
-                update(TrainingRound)
-                .where(TrainingRound.run_id == self._run_id, TrainingRound.round_number == number)
-                .values(
-                    status=RoundStatus.COMPLETED,
-                    completed_at=func.clock_timestamp(),
-                    loss=metrics.loss,
-                    mae=metrics.mae,
-                    rmse=metrics.rmse,
-                    r2=metrics.r2,
-                    num_examples=metrics.num_examples,
+                update(SiteResult)
+                .where(
+                    SiteResult.run_id == self._run_id,
+                    SiteResult.update.is_not(None),
+                    SiteResult.round_number.not_in(set(rounds)),
                 )
+                .values(update=None)
             )
+            session.execute(
+                update(TrainingRound)
+                .where(
+                    TrainingRound.run_id == self._run_id,
+                    TrainingRound.server_state.is_not(None),
+                    TrainingRound.round_number.not_in(states),
+                )
+                .values(server_state=None)
+            )
+
+        self._write(write)
+
+    def adopt_rounds(self, progress: Progress) -> None:
+        """Take over the saved Rounds of the earlier Run, with its scaler and with what its Sites sent in them."""
+
+        def write(session: Session) -> None:
+            earlier = session.get_one(TrainingRun, progress.run_id)
+            results = {name: earlier.results[name] for name in ("baseline",) if name in earlier.results}
+            self._set(session, current_round=progress.last_round, results=results)
+            self._copy(session, TrainingRound, progress, TrainingRound.round_number <= progress.last_round)
+            for number in progress.weights:
+                self._set_round(session, number, status=RoundStatus.COMPLETED)
+            sent = (SiteResult.phase == Phase.TRAIN) & (SiteResult.round_number <= progress.last_round)
+            told = (SiteResult.phase == Phase.EVALUATE) & (SiteResult.round_number < progress.last_round)
+            self._copy(session, SiteResult, progress, sent | told)
+
+        self._write(write)
 
     def site_result(
         self,
@@ -196,19 +197,30 @@ class RunRecorder:
         **values: Any,
     ) -> None:
         """Record what one Site sent, or why it sent nothing; said twice, the first stands."""
-        with self._running() as session:
-            session.execute(
-                insert(SiteResult)
-                .values(
-                    run_id=self._run_id,
-                    round_number=number,
-                    phase=phase,
-                    institution_id=institution_id,
-                    outcome=outcome,
-                    **values,
-                )
-                .on_conflict_do_nothing()
+        row = {
+            "run_id": self._run_id,
+            "round_number": number,
+            "phase": phase,
+            "institution_id": institution_id,
+            "outcome": outcome,
+            **values,
+        }
+        statement = insert(SiteResult).values(row).on_conflict_do_nothing()
+        self._write(lambda session: session.execute(statement))
+
+    def reject_update(self, number: int, institution_id: int, reason: str) -> None:
+        """Turn an accepted update into a failure; what is known of it stays, the array does not."""
+        statement = (
+            update(SiteResult)
+            .where(
+                SiteResult.run_id == self._run_id,
+                SiteResult.round_number == number,
+                SiteResult.phase == Phase.TRAIN,
+                SiteResult.institution_id == institution_id,
             )
+            .values(outcome=SiteOutcome.FAILED, reason=reason, update=None)
+        )
+        self._write(lambda session: session.execute(statement))
 
     def site_evaluation(self, number: int, institution_id: int, metrics: Metrics | None) -> None:
         """Record how good one Round's model is on one Site's held-out rows; None if it tells nothing."""
@@ -227,7 +239,8 @@ class RunRecorder:
             The version's name.
         """
         name = f"v{self._run_id}"
-        with self._running() as session:
+
+        def write(session: Session) -> None:
             row = ModelVersion(
                 version=name,
                 model_path=f"models/fedcost-{name}.keras",
@@ -242,12 +255,17 @@ class RunRecorder:
                 mae=version.metrics.mae,
                 num_examples=version.num_examples,
                 metrics={**version.details, "decision": version.reason},
+                lineage=version.lineage,
             )
             session.add(row)
             session.flush()
             if version.promote:
-                _promote(session, row, version.reason)
+                promote(session, row, version.reason)
+            outcome = "is now in use" if version.promote else "waits as a candidate"
+            self._add_event(session, f"Model version {name} {outcome}. {version.reason}")
             self._set(session, status=RunStatus.COMPLETED, finished_at=func.clock_timestamp())
+
+        self._write(write)
         return name
 
     def event(
@@ -259,89 +277,92 @@ class RunRecorder:
         institution_id: int | None = None,
     ) -> None:
         """Add one plain sentence to the Run's log; it may name an institution, never a patient."""
-        with self._running() as session:
-            session.add(
-                RunEvent(
-                    run_id=self._run_id,
-                    severity=severity,
-                    message=message,
-                    round_number=round_number,
-                    institution_id=institution_id,
-                )
-            )
+        self._write(lambda session: self._add_event(session, message, severity, round_number, institution_id))
 
     def save_result(self, name: str, data: Mapping[str, Any]) -> None:
         """Keep what the Run found out besides its Rounds, under `name` in `training_runs.results`."""
-        with self._running() as session:
+
+        def write(session: Session) -> None:
             run = session.get_one(TrainingRun, self._run_id)
             run.results = {**run.results, name: dict(data)}
 
+        self._write(write)
+
     def finish(self) -> None:
         """End a Run that makes no version as completed."""
-        with self._running() as session:
-            self._set(session, status=RunStatus.COMPLETED, finished_at=func.clock_timestamp())
+        self._write(
+            lambda session: self._set(session, status=RunStatus.COMPLETED, finished_at=func.clock_timestamp())
+        )
 
     def fail(self, reason: str) -> None:
-        """End the Run as failed with a reason that a person can act on."""
-        with self._running() as session:
-            end_run(session, self._run_id, RunStatus.FAILED, reason)
+        """End the Run as failed with a reason that a person can act on; nothing happens if it has ended."""
+        self._end(RunStatus.FAILED, reason)
 
     def cancelled(self) -> None:
-        """End the Run as cancelled."""
-        with self._running() as session:
-            end_run(session, self._run_id, RunStatus.CANCELLED, None)
+        """End the Run as cancelled; nothing happens if it has ended."""
+        self._end(RunStatus.CANCELLED, None)
 
-    @contextmanager
-    def _running(self) -> Iterator[Session]:
-        """Open a transaction in which the Run's row is locked and known to be running."""
-        with self._sessions() as session, session.begin():
+    def _end(self, status: RunStatus, reason: str | None) -> None:
+        """End the Run, even if the disk is full for a while; after that the supervisor ends it."""
+        deadline = time.monotonic() + self._patience
+        while True:
+            try:
+                self._transact(lambda session: end_run(session, self._run_id, status, reason))
+                return
+            except DiskFull:
+                if time.monotonic() >= deadline:
+                    raise
+                time.sleep(PAUSE_SECONDS)
+
+    def _transact(self, work: Callable[[Session], Result]) -> Result:
+        return transact(self._sessions, work, self._patience)
+
+    def _write(self, work: Callable[[Session], object]) -> None:
+        """Do `work` in a transaction in which the Run's row is locked and known to be running."""
+
+        def if_running(session: Session) -> None:
             status = session.scalar(
                 select(TrainingRun.status).where(TrainingRun.id == self._run_id).with_for_update()
             )
             if status in ENDED_STATUSES:
                 raise RunAlreadyEnded
-            yield session
+            work(session)
+
+        self._transact(if_running)
+
+    def _add_event(
+        self,
+        session: Session,
+        message: str,
+        severity: EventSeverity = EventSeverity.INFO,
+        round_number: int | None = None,
+        institution_id: int | None = None,
+    ) -> None:
+        event = RunEvent(run_id=self._run_id, severity=severity, message=message)
+        event.round_number, event.institution_id = round_number, institution_id
+        session.add(event)
+
+    def _copy(
+        self,
+        session: Session,
+        table: type[TrainingRound] | type[SiteResult],
+        progress: Progress,
+        which: Any,
+    ) -> None:
+        """Copy rows of the earlier Run into this one."""
+        columns = [column for column in table.__table__.columns if column.name not in ("id", "run_id")]
+        names = [column.name for column in columns]
+        rows = select(TrainingRun.id, *columns).where(
+            TrainingRun.id == self._run_id, table.run_id == progress.run_id, which
+        )
+        session.execute(insert(table).from_select(["run_id", *names], rows).on_conflict_do_nothing())
 
     def _set(self, session: Session, **values: Any) -> None:
         session.execute(update(TrainingRun).where(TrainingRun.id == self._run_id).values(**values))
 
-
-def end_run(session: Session, run_id: int, status: RunStatus, reason: str | None) -> bool:
-    """End a Run that has not ended, with the Rounds it had begun; answer whether it was still open."""
-    ended = session.execute(
-        update(TrainingRun)
-        .where(TrainingRun.id == run_id, TrainingRun.status.not_in(ENDED_STATUSES))
-        .values(status=status, error=reason, finished_at=func.clock_timestamp())
-        .returning(TrainingRun.id)
-    ).first()
-    if ended is None:
-        return False
-    session.execute(
-        update(TrainingRound)
-        .where(TrainingRound.run_id == run_id, TrainingRound.status == RoundStatus.STARTED)
-        .values(status=RoundStatus.FAILED, completed_at=func.clock_timestamp())
-    )
-    return True
-
-
-def _promote(session: Session, row: ModelVersion, reason: str) -> None:
-    previous = session.scalar(
-        select(ModelVersion).where(ModelVersion.status == VersionStatus.CHAMPION).with_for_update()
-    )
-    if previous is not None:
-        previous.status = VersionStatus.RETIRED
-        session.flush()
-    row.status = VersionStatus.CHAMPION
-    session.add(
-        Promotion(
-            model_version_id=row.id,
-            previous_version_id=previous.id if previous else None,
-            action=PromotionAction.PROMOTE,
-            reason=reason,
+    def _set_round(self, session: Session, number: int, **values: Any) -> None:
+        session.execute(
+            update(TrainingRound)
+            .where(TrainingRound.run_id == self._run_id, TrainingRound.round_number == number)
+            .values(**values)
         )
-    )
-
-
-def _model_of(version: ModelVersion) -> CostModel:
-    preprocessing: Mapping[str, Any] = version.preprocessing
-    return CostModel(Preprocessing.from_json(preprocessing), weights_from_bytes(version.weights))

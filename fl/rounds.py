@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
-from flwr.app import MessageType
+from flwr.app import Message, MessageType
 
-from db.states import Phase
-from fl.baseline import Baseline, read_holdout
-from fl.evaluation import SMALLEST_CELL, HoldoutSums, Metrics, pooled, refuse_few
+from db.states import EventSeverity, Phase
+from fl.asking import Place
+from fl.baseline import Baseline
+from fl.evaluation import SMALLEST_CELL, HoldoutSums, Metrics, pooled
 from fl.exchange import Answer
 from fl.features import Preprocessing
-from fl.messages import array_of
-from fl.model import NUM_WEIGHTS, Weights
-from fl.recorder import RunPlan, RunRecorder
+from fl.model import Weights, weights_sha256
+from fl.plan import RunPlan
+from fl.receipts import canonical_sha256, plan_sha256, round_receipt
+from fl.recorder import RunRecorder
 from fl.roster import Roster, RunFailed
-from fl.strategies import Aggregator, SiteUpdate
-
-
-@dataclass
-class RoundAnswers:
-    """The accepted answers of one Round, by institution."""
-
-    updates: dict[str, SiteUpdate] = field(default_factory=dict)
-    holdout: dict[str, HoldoutSums] = field(default_factory=dict)
+from fl.round_answers import RoundAnswers, holdout_of, train_columns
+from fl.schedule import BOTH_TASKS, Draw, EarlyStopping, draw_round, learning_rate_in
+from fl.strategies import Aggregator
 
 
 class Rounds:
@@ -33,6 +31,17 @@ class Rounds:
 
     In each Round a Site evaluates the model that it receives and then trains it, in one message: the metrics of
     Round r arrive with Round r + 1, and those of the last Round with the final evaluation.
+
+    Attributes
+    ----------
+    last_round
+        Number of the last Round made so far.
+    weights_by_round, metrics_by_round
+        What the Rounds made, those included that were taken over from an earlier Run.
+    rows_by_round
+        Round number -> institution code -> rows that it trained on.
+    receipt_sha256
+        Of the last Round, or of the plan.
     """
 
     def __init__(
@@ -49,34 +58,111 @@ class Rounds:
         self._preprocessing = preprocessing
         self._baseline = baseline
         self._aggregator = Aggregator.named(plan.strategy, plan.settings, sorted(plan.institutions))
+        self._stopping = EarlyStopping(plan.settings.early_stopping_rounds, plan.settings.min_improvement)
+        self._should_stop = False
+        self.last_round = 0
         self.weights_by_round: dict[int, Weights] = {}
         self.metrics_by_round: dict[int, Metrics] = {}
-        self.num_examples = 0  # trained on in the last Round, all Sites
+        self.rows_by_round: dict[int, dict[str, int]] = {}
+        self.receipt_sha256 = ""
+        if plan.resumed is not None:
+            self._go_on_with_earlier()
+
+    def _go_on_with_earlier(self) -> None:
+        assert self._plan.resumed is not None
+        earlier = self._plan.resumed
+        self._recorder.adopt_rounds(earlier)
+        self._aggregator.restore(earlier.server_state)
+        self.last_round = earlier.last_round
+        self.weights_by_round = dict(earlier.weights)
+        self.rows_by_round = dict(earlier.rows)
+        self.receipt_sha256 = earlier.receipt_sha256 or ""
+        for number in range(1, earlier.last_round):  # the last one's metrics arrive with the next Round
+            if number in earlier.metrics:
+                self._remember_metrics(number, earlier.metrics[number])
 
     def train(self, initial: Weights) -> None:
-        """Train for the Run's number of Rounds; the models are in `weights_by_round`."""
-        weights = initial
-        for number in range(1, self._plan.num_rounds + 1):
+        """Train for the Run's number of Rounds, or until they stop to help; the models are in `weights_by_round`.
+
+        Parameters
+        ----------
+        initial
+            What the first Round begins with; a resumed Run begins with the weights of its last saved Round.
+        """
+        weights = self.weights_by_round.get(self.last_round, initial)
+        if not self.last_round:
+            self.receipt_sha256 = self._plan_sha256(initial)
+        for number in range(self.last_round + 1, self._plan.num_rounds + 1):
+            if self._should_stop:
+                self._tell_of_stopping()
+                return
             self._recorder.check_cancelled()
             self._recorder.start_round(number)
-            answers = self._ask(number, weights)
-            weights = self._aggregator.aggregate(
-                number, weights, answers.updates, learning_rate=self._plan.settings.learning_rate
-            )
-            self.weights_by_round[number] = weights
-            self.num_examples = sum(update.num_examples for update in answers.updates.values())
-            self._recorder.aggregated(number, weights=weights, sites=len(answers.updates))
+            rate = learning_rate_in(self._plan.settings, number, self._plan.num_rounds)
+            answers = self._ask(number, weights, rate)
+            received = weights
+            weights = self._aggregator.aggregate(number, received, answers.updates, learning_rate=rate)
+            if not np.isfinite(weights).all():
+                raise RunFailed(
+                    f"The model of round {number} has weights that are not numbers: the training diverged. "
+                    "Choose a smaller learning rate, or the strategy FedAvg."
+                )
+            self._commit(number, received, weights, answers, rate)
+
+    def _plan_sha256(self, initial: Weights) -> str:
+        return plan_sha256(
+            run=self._plan.run_id,
+            num_rounds=self._plan.num_rounds,
+            strategy=self._plan.strategy,
+            seed=self._plan.seed,
+            settings=self._plan.stored_settings,
+            start_sha256=weights_sha256(initial),
+        )
+
+    def _commit(
+        self, number: int, received: Weights, weights: Weights, answers: RoundAnswers, learning_rate: float
+    ) -> None:
+        """Save the Round with its receipt, and forget the arrays of Rounds that cannot become the version's."""
+        receipt = round_receipt(
+            run=self._plan.run_id,
+            number=number,
+            previous=self.receipt_sha256,
+            weights_sha256=weights_sha256(weights),
+            received_sha256=weights_sha256(received),
+            strategy=self._plan.strategy,
+            settings=self._plan.stored_settings,
+            preprocessing=self._preprocessing.to_json(),
+            participants=answers.participants,
+        )
+        digest = canonical_sha256(receipt)
+        self._recorder.commit_round(
+            number,
+            weights=weights,
+            server_state=self._aggregator.state(),
+            sites=len(answers.updates),
+            previous_receipt=self.receipt_sha256,
+            receipt_sha256=digest,
+            details={"receipt": receipt, "learning_rate": learning_rate},
+        )
+        self.receipt_sha256, self.last_round = digest, number
+        self.weights_by_round[number] = weights
+        self.rows_by_round[number] = {code: update.num_examples for code, update in answers.updates.items()}
+        self._recorder.keep_updates_of({number, *([self.best_round()] if self.metrics_by_round else [])})
 
     def record_evaluation(self, number: int, sums: dict[str, HoldoutSums]) -> Metrics | None:
         """Pool the Sites' sums of one Round's model, record and remember the metrics."""
         metrics = pooled(sums.values()).metrics(self._preprocessing.target_scale)
+        self._recorder.evaluated(number, metrics)
         if metrics is not None:
-            self.metrics_by_round[number] = metrics
-            self._recorder.evaluated(number, metrics)
+            self._remember_metrics(number, metrics)
         return metrics
 
+    def _remember_metrics(self, number: int, metrics: Metrics) -> None:
+        self.metrics_by_round[number] = metrics
+        self._should_stop = self._stopping.observe(number, metrics.loss)
+
     def best_round(self) -> int:
-        """Return the Round whose model has the lowest loss on the held-out rows of all Sites.
+        """Return the Round whose model has the lowest loss on the held-out rows that were asked for.
 
         Raises
         ------
@@ -90,67 +176,111 @@ class Rounds:
             )
         return min(self.metrics_by_round, key=lambda number: self.metrics_by_round[number].loss)
 
-    def _ask(self, number: int, weights: Weights) -> RoundAnswers:
-        answers = RoundAnswers()
+    def _ask(self, number: int, weights: Weights, learning_rate: float) -> RoundAnswers:
+        """Ask the drawn Sites, and the others too if too few of those can be used."""
+        answers, settings = RoundAnswers(), self._plan.settings
+        draw = draw_round(
+            settings,
+            seed=self._plan.seed,
+            number=number,
+            present=self._roster.present(),
+            everybody=self._roster.everybody(),
+        )
         content = {
-            "settings": json.dumps(self._plan.settings.to_json()),
+            "settings": json.dumps(replace(settings, learning_rate=learning_rate).to_json()),
             "preprocessing": json.dumps(self._preprocessing.to_json()),
             "seed": self._plan.seed,
             "round_number": number,
-            "strategy": self._plan.strategy,
+            "tasks": BOTH_TASKS,
             "weights": weights,
             **(self._baseline.fields() if number == 1 else {}),
         }
-        self._roster.ask_all(
-            Phase.TRAIN,
-            number,
-            self._roster.messages(content, MessageType.TRAIN, number, for_site=self._aggregator.site_fields),
-            read=_train_columns,
-            accepted=lambda code, answer: self._accept(number, code, answer, answers),
-        )
+        self._ask_drawn(number, content, draw, answers, strangers=True)
+        reserve = frozenset(self._roster.present() - draw.fit)
+        if len(answers.updates) < settings.min_sites and reserve:
+            names = ", ".join(sorted(reserve))
+            self._recorder.event(
+                f"Round {number}: too few of the drawn hospitals can be used, so {names} trains too.",
+                severity=EventSeverity.WARNING,
+                round_number=number,
+            )
+            self._ask_drawn(number, content, Draw(reserve, frozenset()), answers, strangers=False)
+        self._roster.require(Phase.TRAIN, number, len(answers.updates), settings.min_sites)
         if number > 1:
-            self.record_evaluation(number - 1, answers.holdout)
+            self._evaluate_received(number - 1, answers.holdout)
         else:
             self._baseline.save(self._preprocessing)
         return answers
 
-    def _accept(self, number: int, code: str, answer: Answer, answers: RoundAnswers) -> None:
-        answers.updates[code] = SiteUpdate(
-            array_of(answer.body["weights"], "<f4"),
-            int(answer.body["num_examples"]),
-            int(answer.body["steps"]),
+    def _evaluate_received(self, number: int, holdout: dict[str, HoldoutSums]) -> None:
+        needed = self._plan.settings.min_sites_evaluate
+        if len(holdout) >= needed:
+            self.record_evaluation(number, holdout)
+            return
+        self._recorder.evaluated(number, None)
+        self._recorder.event(
+            f"Round {number} has no metrics: {len(holdout)} of the at least {needed} hospitals evaluated its model.",
+            severity=EventSeverity.WARNING,
+            round_number=number,
         )
-        answers.holdout[code] = HoldoutSums.from_list(answer.body["holdout"])
-        self._baseline.add_holdout(code, answer.body)
-        if number > 1:
-            self._recorder.site_evaluation(
-                number - 1,
-                self._plan.institutions[code],
-                answers.holdout[code].metrics(self._preprocessing.target_scale),
+
+    def _ask_drawn(
+        self, number: int, content: dict[str, Any], draw: Draw, answers: RoundAnswers, *, strangers: bool
+    ) -> None:
+        """Ask those who were drawn; with `strangers` also SuperNodes that have not told yet for whom they speak."""
+        weights, strategy = content["weights"], self._plan.strategy
+
+        def for_site(code: str) -> dict[str, Any]:
+            tasks = draw.tasks(code)
+            own = {} if tasks == BOTH_TASKS else {"tasks": tasks}
+            return {**self._aggregator.site_fields(code), **own}
+
+        def messages(nodes: Collection[int] | None = None) -> list[Message]:
+            known = nodes if strangers else self._roster.nodes_of(draw.asked)
+            return self._roster.messages(
+                content, MessageType.TRAIN, number, for_site=for_site, sites=draw.asked, nodes=known
             )
 
+        def place(code: str) -> Place:
+            return (Phase.TRAIN, number) if "train" in draw.tasks(code) else (Phase.EVALUATE, number - 1)
 
-def _train_columns(answer: Answer) -> dict[str, float | int]:
-    """Check a training answer; return the columns of its `site_results` row.
+        def read(answer: Answer) -> dict[str, Any] | None:
+            tasks = draw.tasks(str(answer.institution))
+            if "evaluate" in tasks:
+                holdout_of(answer)
+            return train_columns(answer, weights, strategy) if "train" in tasks else None
 
-    Raises
-    ------
-    ValueError
-        Naming what cannot be: weights of another shape, not finite, or a count of rows below one.
-    """
-    weights = array_of(answer.body["weights"], "<f4")
-    if weights.shape != (NUM_WEIGHTS,):
-        raise ValueError(f"it holds {weights.size} weights instead of {NUM_WEIGHTS}")
-    if not np.isfinite(weights).all():
-        raise ValueError("it holds weights that are not numbers")
-    loss, norm = float(answer.body["loss"]), float(answer.body["update_norm"])
-    if not np.isfinite([loss, norm]).all():
-        raise ValueError("its loss is not a number")
-    rows, steps = int(answer.body["num_examples"]), int(answer.body["steps"])
-    if rows < 1:
-        raise ValueError("it counts no rows")
-    if steps < 0:
-        raise ValueError("it counts steps that cannot be")
-    refuse_few(HoldoutSums.from_list(answer.body["holdout"]))
-    read_holdout(answer.body)
-    return {"num_examples": rows, "loss": loss, "update_norm": norm}
+        def accept(code: str, answer: Answer) -> None:
+            tasks = draw.tasks(code)
+            if "train" in tasks:
+                answers.add_update(code, answer, weights, strategy)
+            if "evaluate" in tasks:
+                self._accept_evaluation(number, code, answer, answers)
+
+        self._roster.ask_all(
+            Phase.TRAIN,
+            number,
+            messages(),
+            read,
+            accept,
+            expected=draw.asked,
+            needed=0,
+            place=place,
+            again=messages,
+            judge=lambda: answers.judge(self._plan.settings.max_update_ratio),
+        )
+
+    def _accept_evaluation(self, number: int, code: str, answer: Answer, answers: RoundAnswers) -> None:
+        answers.holdout[code] = holdout_of(answer)
+        self._baseline.add_holdout(code, answer.body)
+        if number > 1:
+            metrics = answers.holdout[code].metrics(self._preprocessing.target_scale)
+            self._recorder.site_evaluation(number - 1, self._plan.institutions[code], metrics)
+
+    def _tell_of_stopping(self) -> None:
+        settings, number = self._plan.settings, self.last_round
+        self._recorder.event(
+            f"Stopped early after round {number} of {self._plan.num_rounds}: since round {self._stopping.improved_at} "
+            f"no round has lowered the loss on held-out patients by {settings.min_improvement:g}.",
+            round_number=number,
+        )

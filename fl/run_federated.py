@@ -4,44 +4,88 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from importlib.metadata import version as library_version
 from typing import Any
 
 from flwr.app import MessageType
 
 from db.states import Phase, RunStatus
 from fl.baseline import Baseline, read_products
-from fl.evaluation import Metrics, pooled
+from fl.evaluation import SMALLEST_CELL, Metrics, pooled
 from fl.exchange import Answer
 from fl.features import Preprocessing
 from fl.groups import pooled_group_metrics
 from fl.intervals import calibrate
+from fl.lineage import library_versions, lineage_of
 from fl.local_only import LocalComparison
 from fl.messages import array_of
 from fl.model import Weights, initial_weights
+from fl.plan import RunPlan
 from fl.promotion import promotion_decision
-from fl.recorder import NewVersion, RunPlan
-from fl.roster import Roster
+from fl.recorder import NewVersion
+from fl.roster import Roster, RunFailed
 from fl.rounds import Rounds
+from fl.settings import STRATEGIES
 from fl.site_evaluation import SiteEvaluation, read_evaluations
 from fl.statistics import Moments, pooled_preprocessing
 
 BySite = dict[str, SiteEvaluation]  # institution code -> what it said of one model
-LIBRARIES = ("flwr", "tensorflow", "keras", "numpy")
 
 
 def conduct_federated(roster: Roster) -> None:
     """Statistics, N Rounds, evaluation, model version."""
     plan, recorder = roster.plan, roster.recorder
+    _check_progress(plan)
+    recorder.event(_first_words(plan))
     recorder.enter(RunStatus.STATISTICS)
     baseline = Baseline(plan, recorder)
-    preprocessing = gather_statistics(roster, baseline)
+    preprocessing = _scaler(plan, gather_statistics(roster, baseline))
+    recorder.save_preprocessing(preprocessing)
     baseline.solve()
     recorder.enter(RunStatus.TRAINING)
     rounds = Rounds(plan, recorder, roster, preprocessing, baseline)
-    rounds.train(initial_weights(plan.seed))
+    rounds.train(plan.start[1].weights if plan.start else initial_weights(plan.seed))
     recorder.enter(RunStatus.EVALUATING)
     recorder.complete(evaluate(roster, rounds, preprocessing))
+
+
+def _check_progress(plan: RunPlan) -> None:
+    """Raise `RunFailed` if the earlier Run cannot be gone on with."""
+    earlier = plan.resumed
+    if earlier is None:
+        return
+    if not earlier.last_round or earlier.preprocessing is None:
+        raise RunFailed(
+            f"Run {earlier.run_id} ended before its first round was saved, so there is nothing to go on with. "
+            "Start a new run instead."
+        )
+    if (earlier.strategy, earlier.seed) != (plan.strategy, plan.seed):
+        raise RunFailed(
+            f"Run {earlier.run_id} has another strategy or seed, so this run cannot go on with it. "
+            "Start a new run instead."
+        )
+
+
+def _first_words(plan: RunPlan) -> str:
+    if plan.resumed is not None:
+        return (
+            f"Goes on after round {plan.resumed.last_round} of {plan.num_rounds} with what run {plan.resumed.run_id} "
+            "has saved."
+        )
+    rounds = (
+        f"{plan.num_rounds} round{'s' if plan.num_rounds > 1 else ''} of {STRATEGIES[plan.strategy].label}"
+    )
+    if plan.start is not None:
+        return f"{rounds}, beginning with model version {plan.start[0]} and its scaler."
+    if plan.settings.start_from == "champion":
+        return f"{rounds}, beginning with random weights: no model is in use yet to begin with."
+    return f"{rounds}, beginning with random weights (seed {plan.seed})."
+
+
+def _scaler(plan: RunPlan, pooled_scaler: Preprocessing) -> Preprocessing:
+    """Return the scaler that the weights of the Run belong to."""
+    if plan.resumed is not None and plan.resumed.preprocessing is not None:
+        return plan.resumed.preprocessing
+    return plan.start[1].preprocessing if plan.start else pooled_scaler
 
 
 def gather_statistics(roster: Roster, baseline: Baseline, *, only_products: bool = False) -> Preprocessing:
@@ -50,7 +94,7 @@ def gather_statistics(roster: Roster, baseline: Baseline, *, only_products: bool
     With `only_products` a Site that may not send products sits out.
     """
     moments: dict[str, Moments] = {}
-    content = {"settings": json.dumps(roster.plan.settings.to_json()), "only_products": only_products}
+    content = {"only_products": only_products}
 
     def accept(code: str, answer: Answer) -> None:
         moments[code] = _moments(answer)
@@ -62,29 +106,53 @@ def gather_statistics(roster: Roster, baseline: Baseline, *, only_products: bool
         roster.messages(content, MessageType.QUERY),
         read=lambda answer: {"num_examples": _moments(answer).count},
         accepted=accept,
+        again=lambda nodes: roster.messages(content, MessageType.QUERY, nodes=nodes),
     )
+    rows = sum(of_site.count for of_site in moments.values())
+    hospitals = "1 hospital" if len(moments) == 1 else f"{len(moments)} hospitals"
+    roster.recorder.event(f"Statistics of {hospitals} with {rows:,} patients to train on are in.")
     return pooled_preprocessing(moments[code] for code in sorted(moments))
 
 
 def evaluate(roster: Roster, rounds: Rounds, preprocessing: Preprocessing) -> NewVersion:
-    """Evaluate the last model, the best of the earlier ones and the champion in one message; choose and decide."""
+    """Evaluate the last model, the best of the earlier ones and the champion in one message; choose and decide.
+
+    Every Site is asked, so the last and the best are compared on the same rows even if Rounds asked only some.
+    """
     plan = roster.plan
-    last = plan.num_rounds
+    last = best = rounds.last_round
     models: dict[str, tuple[Weights, Preprocessing]] = {
         "last": (rounds.weights_by_round[last], preprocessing)
     }
     if last > 1:
-        models["best"] = (rounds.weights_by_round[rounds.best_round()], preprocessing)
+        best = rounds.best_round()
+        models["best"] = (rounds.weights_by_round[best], preprocessing)
+    alone = LocalComparison(plan, len(models))
     if plan.champion is not None:
         models["champion"] = (plan.champion[1].weights, plan.champion[1].preprocessing)
-    alone = LocalComparison(plan, min(last, 2))
     by_site = _evaluate_models(roster, models, last, alone)
 
-    rounds.record_evaluation(last, {code: one.sums for code, one in by_site["last"].items()})
-    best = rounds.best_round()
-    chosen = by_site["last"] if best == last else by_site["best"]
-    alone.save(roster.recorder, 0 if best == last else 1, chosen, preprocessing.target_scale)
-    return _new_version(plan, rounds, preprocessing, best, chosen, by_site.get("champion", {}))
+    metrics = rounds.record_evaluation(last, {code: one.sums for code, one in by_site["last"].items()})
+    chosen_round, chosen = last, by_site["last"]
+    if best != last:
+        of_best = _pooled_metrics(by_site["best"], preprocessing.target_scale)
+        if of_best is not None and (metrics is None or of_best.loss <= metrics.loss):
+            chosen_round, chosen, metrics = best, by_site["best"], of_best
+    if metrics is None:
+        raise RunFailed(
+            f"No hospital could tell at the end how good the model is: each has fewer than {SMALLEST_CELL} held-out "
+            "patients with a known cost."
+        )
+    place = list(models).index("last" if chosen_round == last else "best")
+    alone.save(roster.recorder, place, chosen, preprocessing.target_scale)
+    roster.recorder.event(
+        f"Round {chosen_round} of {last} has the best model: root mean squared error {metrics.rmse:,.0f} USD on "
+        f"{metrics.num_examples:,} held-out patients.",
+        round_number=chosen_round,
+    )
+    return _new_version(
+        plan, rounds, preprocessing, chosen_round, metrics, chosen, by_site.get("champion", {})
+    )
 
 
 def _evaluate_models(
@@ -95,7 +163,6 @@ def _evaluate_models(
 ) -> dict[str, BySite]:
     by_site: dict[str, BySite] = {name: {} for name in models}
     content = {
-        "settings": json.dumps(roster.plan.settings.to_json()),
         "weights": [weights.astype("<f4").tobytes() for weights, _ in models.values()],
         "preprocessing": [json.dumps(preprocessing.to_json()) for _, preprocessing in models.values()],
         **alone.fields(),
@@ -126,15 +193,15 @@ def _new_version(
     plan: RunPlan,
     rounds: Rounds,
     preprocessing: Preprocessing,
-    best: int,
+    chosen_round: int,
+    metrics: Metrics,
     chosen: BySite,
     champion: BySite,
 ) -> NewVersion:
     scale = preprocessing.target_scale
-    metrics = rounds.metrics_by_round[best]
     new_by_site = {code: one.sums.metrics(scale) for code, one in chosen.items()}
     champion_by_site = {code: one.sums.metrics(scale) for code, one in champion.items()}
-    champion_metrics = pooled(one.sums for one in champion.values()).metrics(scale)
+    champion_metrics = _pooled_metrics(champion, scale)
     in_order = [chosen[code] for code in sorted(chosen)]  # a sum of floats depends on the order
     calibration = calibrate((one.residuals for one in in_order), scale)
     champion_version = plan.champion[0] if plan.champion else None
@@ -147,23 +214,40 @@ def _new_version(
         plan.settings.max_site_harm,
     )
     return NewVersion(
-        weights=rounds.weights_by_round[best],
+        weights=rounds.weights_by_round[chosen_round],
         preprocessing=preprocessing,
-        training_round=best,
-        num_examples=rounds.num_examples,
+        training_round=chosen_round,
+        num_examples=sum(rounds.rows_by_round[rounds.last_round].values()),
         metrics=metrics,
         details={
             "institutions": _as_json(new_by_site),
             "groups": pooled_group_metrics((one.groups for one in in_order), scale),
             "calibration": calibration.to_json() if calibration else None,
-            "champion": {"version": champion_version, "institutions": _as_json(champion_by_site)}
+            "champion": {
+                "version": champion_version,
+                "institutions": _as_json(champion_by_site),
+                "groups": pooled_group_metrics((champion[code].groups for code in sorted(champion)), scale),
+                "overall": asdict(champion_metrics) if champion_metrics else None,
+            }
             if champion_version
             else None,
-            "libraries": {name: library_version(name) for name in LIBRARIES},
+            "libraries": library_versions(),
         },
+        lineage=lineage_of(
+            plan,
+            rounds=rounds.last_round,
+            chosen_round=chosen_round,
+            sites=rounds.rows_by_round[chosen_round],
+            start_version=plan.start[0] if plan.start else None,
+            receipt_sha256=rounds.receipt_sha256,
+        ),
         promote=promote,
         reason=reason,
     )
+
+
+def _pooled_metrics(by_site: BySite, target_scale: float) -> Metrics | None:
+    return pooled(one.sums for one in by_site.values()).metrics(target_scale)
 
 
 def _moments(answer: Answer) -> Moments:

@@ -12,12 +12,15 @@ from flwr.serverapp import Grid, ServerApp
 from sqlalchemy.exc import SQLAlchemyError
 
 from db.states import RunKind
+from fl.plan import RunPlan, wait_for_run
 from fl.presence import asking_sites
-from fl.recorder import RunAlreadyEnded, RunCancelled, RunPlan, RunRecorder, wait_for_run
+from fl.recorder import RunAlreadyEnded, RunCancelled, RunRecorder
 from fl.roster import Roster, RunFailed
+from fl.run_cohort import conduct_cohort
 from fl.run_federated import conduct_federated
 from fl.run_least_squares import conduct_least_squares
 from fl.runtime.flower_private import pull_objects_quickly
+from fl.transactions import DISK_FULL, DiskFull
 
 app = ServerApp()
 log = logging.getLogger(__name__)
@@ -26,6 +29,7 @@ log = logging.getLogger(__name__)
 CONDUCTORS: dict[RunKind, Callable[[Roster], None]] = {
     RunKind.FEDERATED: conduct_federated,
     RunKind.LEAST_SQUARES: conduct_least_squares,
+    RunKind.COHORT: conduct_cohort,
 }
 
 
@@ -45,6 +49,9 @@ def main(grid: Grid, context: Context) -> None:
         recorder.cancelled()
     except RunFailed as failure:
         recorder.fail(str(failure))
+        raise
+    except DiskFull:
+        recorder.fail(DISK_FULL)
         raise
     except (SQLAlchemyError, httpx.HTTPError):
         # The central database or SuperLink is away. The supervisor knows which, and ends the Run with that reason.

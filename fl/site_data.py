@@ -35,17 +35,20 @@ class SiteData:
     holdout_cost: NDArray[np.float64]
 
 
-def on_training_side(patient_ids: Sequence[object], salt: str) -> NDArray[np.bool_]:
-    """Tell for each patient whether its row trains (80 %) or is held out; the answer never changes.
+def on_training_side(
+    patient_ids: Sequence[object], salt: str, train_share: float = TRAIN_SHARE
+) -> NDArray[np.bool_]:
+    """Tell for each patient whether its row trains or is held out; the answer never changes.
 
-    The side depends on nothing but the id and the salt, so a row added later moves no other row.
+    The side depends on nothing but the id, the salt and the share that trains, so a row added later moves no other
+    row, and a larger share moves rows only from the held-out side.
     """
     digests = (hashlib.sha256(f"{salt}:{patient_id}".encode()).digest() for patient_id in patient_ids)
     shares = np.fromiter((int.from_bytes(digest[:8], "big") for digest in digests), dtype=np.float64)
-    return shares / 2.0**64 < TRAIN_SHARE
+    return shares / 2.0**64 < train_share
 
 
-def load_site_data(database_url: str, salt: str) -> SiteData:
+def load_site_data(database_url: str, salt: str, train_share: float = TRAIN_SHARE) -> SiteData:
     """Read every patient who is present and has a known cost, in the order of the ids, encoded and split."""
     columns = (Patient.id, Patient.insurance_cost, *(getattr(Patient, name) for name in FEATURE_NAMES))
     query = (
@@ -62,5 +65,5 @@ def load_site_data(database_url: str, salt: str) -> SiteData:
     ids, costs, *features = zip(*rows, strict=True)
     inputs = encode(dict(zip(FEATURE_NAMES, features, strict=True)))
     cost = np.asarray(costs, dtype=np.float64)
-    trains = on_training_side(ids, salt)
+    trains = on_training_side(ids, salt, train_share)
     return SiteData(inputs[trains], cost[trains], inputs[~trains], cost[~trains])

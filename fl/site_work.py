@@ -31,7 +31,7 @@ class SatOut(Exception):
 
 
 def _site_data(settings: RunSettings) -> SiteData:
-    data = load_site_data(os.environ["SITE_DATABASE_URL"], settings.split_salt)
+    data = load_site_data(os.environ["SITE_DATABASE_URL"], settings.split_salt, settings.train_share)
     rows = len(data.train_cost) + len(data.holdout_cost)
     needed = max(settings.min_rows, FEWEST_ROWS)
     if rows < needed or len(data.train_cost) == 0:
@@ -58,17 +58,30 @@ def statistics(body: dict[str, Any], institution: str) -> dict[str, Any]:
 
 
 def train_round(body: dict[str, Any], institution: str) -> dict[str, Any]:
-    from fl.training import train  # imports TensorFlow, which only training needs
-
-    settings = RunSettings.from_json(json.loads(body["settings"]))
+    """Do what `tasks` says: evaluate the received model on the held-out rows, train it on the others, or both."""
     preprocessing = Preprocessing.from_json(json.loads(body["preprocessing"]))
     received = array_of(body["weights"], "<f4")
-    data = _site_data(settings)
+    data = _site_data(RunSettings.from_json(json.loads(body["settings"])))
+    tasks = str(body.get("tasks", "train,evaluate")).split(",")
+    answered: dict[str, Any] = {}
+    if "train" in tasks:
+        answered |= _trained_fields(body, institution, received, preprocessing, data)
+    if "evaluate" in tasks:
+        sums = told(holdout_sums(_predicted(received, preprocessing, data), data.holdout_cost))
+        answered |= {"holdout": sums.to_list(), **_baseline_field(body, data)}
+    return answered
+
+
+def _trained_fields(
+    body: dict[str, Any], institution: str, received: Weights, preprocessing: Preprocessing, data: SiteData
+) -> dict[str, Any]:
+    from fl.training import train  # imports TensorFlow, which only training needs
+
     trained = train(
         received,
         preprocessing.scale_inputs(data.train_inputs),
         preprocessing.scale_target(data.train_cost),
-        settings=settings,
+        settings=RunSettings.from_json(json.loads(body["settings"])),
         seed=local_seed(body["seed"], body["round_number"], institution),
         strategy=str(body.get("strategy", "fedavg")),
         correction=array_of(body["correction"], "<f4") if "correction" in body else None,
@@ -80,8 +93,6 @@ def train_round(body: dict[str, Any], institution: str) -> dict[str, Any]:
         "loss": trained.loss,
         "steps": trained.steps,
         "update_norm": float(np.linalg.norm(change)),
-        "holdout": told(holdout_sums(_predicted(received, preprocessing, data), data.holdout_cost)).to_list(),
-        **_baseline_field(body, data),
     }
 
 

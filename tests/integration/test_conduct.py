@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -21,12 +22,13 @@ from db.states import RunStatus
 from fl.groups import GROUPS
 from fl.intervals import Calibration
 from fl.model import weights_from_bytes, weights_sha256
-from fl.recorder import RunAlreadyEnded, RunCancelled, RunRecorder, end_run
+from fl.recorder import RunAlreadyEnded, RunCancelled, RunRecorder
 from fl.residuals import NUM_BINS
 from fl.roster import RunFailed
 from fl.server_app import conduct
 from fl.settings import RunSettings
 from fl.site_data import load_site_data
+from fl.transactions import end_run
 from tests.integration.local_grid import LocalGrid, Misbehaviour, silent, spoil
 
 ROUNDS = 2
@@ -208,9 +210,8 @@ def test_a_site_that_sends_nonsense_is_rejected_with_the_reason_and_the_others_g
         assert {row.clients_participated for row in session.scalars(select(TrainingRound))} == {3}
 
 
-def test_a_silent_site_is_dropped_at_the_time_limit_and_not_asked_again(
-    consortium: DatabaseUrls, run_id: int
-) -> None:
+def test_a_silent_site_is_dropped_at_the_time_limit_and_not_asked_again(consortium: DatabaseUrls) -> None:
+    run_id = _request(consortium, replace(SETTINGS, late_policy="drop"))
     grid = LocalGrid(consortium.sites, {("northwest", "train"): silent})
     _conduct(consortium, run_id, grid)
     results = _results(consortium, run_id)
