@@ -10,7 +10,7 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 from sqlalchemy.exc import SQLAlchemyError
 
-from fl import site_work
+from fl import site_cohort, site_work
 from fl.messages import answer, body_of
 from fl.site_consent import check_consent
 from fl.site_presence import presence
@@ -58,6 +58,12 @@ def statistics(message: Message, context: Context) -> Message:
 def tell_presence(message: Message, context: Context) -> Message:
     """Answer that the Site is there, with how much data and which software."""
     return _answered("presence", presence, message, context)
+
+
+@app.query("cohort")
+def cohort(message: Message, context: Context) -> Message:
+    """Answer what the patients are like: counts, means and spreads."""
+    return _answered("cohort", site_cohort.cohort, message, context)
 
 
 @app.train()

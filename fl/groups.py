@@ -48,7 +48,7 @@ class Group:
         return in_band
 
 
-def _band(feature: Feature, lowest: float, below: float) -> Group:
+def band(feature: Feature, lowest: float, below: float) -> Group:
     unit = f" {feature.unit}" if feature.unit else ""
     ends = ["" if math.isinf(end) else f"{end:g}" for end in (lowest, below)]
     if not ends[0]:
@@ -72,7 +72,7 @@ def groups_of(feature: Feature) -> tuple[Group, ...]:
     if not feature.bands:
         return ()
     ends = (-math.inf, *feature.bands, math.inf)
-    return tuple(_band(feature, lowest, below) for lowest, below in itertools.pairwise(ends))
+    return tuple(band(feature, lowest, below) for lowest, below in itertools.pairwise(ends))
 
 
 GROUPS: tuple[Group, ...] = tuple(group for feature in FEATURES for group in groups_of(feature))

@@ -31,6 +31,17 @@ ANSWER_FIELDS: dict[str, dict[str, str]] = {
         "bundle_sha256": "hash of the installed code",
         "consent": "whether the institution takes part: open, paused or approval",
     },
+    "cohort": {
+        "num_examples": "number of patients",
+        "counts": (
+            "how many patients are in each of 7 to 18 fixed bins of age, BMI, children and cost, in each category, and "
+            "how many have no known value; nothing of a bin of fewer than ten, nor of one by which it could be computed"
+        ),
+        "averages": (
+            "mean and standard deviation of age, BMI, children and cost, and the mean logarithm of the cost by smoker; "
+            "nothing of fewer than ten patients"
+        ),
+    },
     "statistics": {
         "num_examples": "number of training rows",
         "moments": "count, sums and sums of squares of the 13 encoded inputs and of the cost: 29 numbers",

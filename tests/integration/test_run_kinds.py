@@ -217,3 +217,59 @@ def test_a_comparison_that_cannot_be_is_rejected_with_the_reason(consortium: Dat
         rejected = session.scalars(select(SiteResult).where(SiteResult.outcome == "failed")).one()
     assert rejected.institution.code == "southwest" and "a sum that cannot be" in str(rejected.reason)
     assert set(run.results["local_only"]) == set(consortium.sites) - {"southwest"}
+
+
+def test_a_cohort_run_records_what_the_patients_are_like_and_what_to_look_at(
+    consortium: DatabaseUrls,
+) -> None:
+    with engine_for(consortium.sites["southwest"]).begin() as connection:
+        connection.execute(text("UPDATE patients SET insurance_cost = insurance_cost / 12"))
+        connection.execute(text("UPDATE patients SET deleted_at = now() WHERE last_name = 'Patient 1'"))
+    run = conducted(consortium, run_of(consortium, RunKind.COHORT))
+    assert (run.status, run.current_round) == (RunStatus.COMPLETED, 0)
+    cohort = run.results["cohort"]
+    for code, url in consortium.sites.items():
+        with engine_for(url).connect() as connection:
+            count, smokers, age = connection.execute(
+                text(
+                    "SELECT count(*), count(*) FILTER (WHERE smoker = 'yes'), avg(age) FROM patients "
+                    "WHERE deleted_at IS NULL"
+                )
+            ).one()
+        here = cohort["institutions"][code]
+        assert (here["count"], here["missing"]["age"]) == (count, 0)
+        assert here["features"]["smoker"] == {
+            "mean": None,
+            "sd": None,
+            "bins": ["no", "yes"],
+            "counts": [count - smokers, smokers],
+        }
+        assert here["features"]["age"]["mean"] == pytest.approx(float(age))
+    assert cohort["pooled"]["count"] == sum(here["count"] for here in cohort["institutions"].values())
+    (warning,) = cohort["warnings"]
+    assert (warning["institution"], warning["feature"]) == ("southwest", "insurance_cost")
+    assert "a month instead of a year" in warning["message"]
+    with sessions_for(consortium.central)() as session:
+        (event,) = session.scalars(select(RunEvent).where(RunEvent.severity == "warning"))
+    assert event.message == f"southwest: {warning['message']}"
+
+
+def test_a_hospital_of_few_patients_is_not_counted_and_says_why(consortium: DatabaseUrls) -> None:
+    with engine_for(consortium.sites["southeast"]).begin() as connection:
+        connection.execute(text("UPDATE patients SET deleted_at = now() WHERE last_name > 'Patient 12'"))
+    run = conducted(consortium, run_of(consortium, RunKind.COHORT))
+    answer = answers_of(consortium, run.id)["southeast", "cohort"]
+    assert (answer.outcome, answer.reason) == ("excluded", "Fewer than 30 patients.")
+    assert set(run.results["cohort"]["institutions"]) == set(consortium.sites) - {"southeast"}
+
+
+def test_a_summary_that_tells_of_few_patients_is_rejected(consortium: DatabaseUrls) -> None:
+    def spoiled(body: dict[str, Any]) -> dict[str, Any]:
+        counts = np.frombuffer(body["counts"], dtype="<i8").copy()
+        counts[-2] = 3
+        return {**body, "counts": counts.tobytes()}
+
+    grid = LocalGrid(consortium.sites, {("southwest", "query.cohort"): spoiled})
+    run = conducted(consortium, run_of(consortium, RunKind.COHORT), grid)
+    reason = str(answers_of(consortium, run.id)["southwest", "cohort"].reason)
+    assert "one of its bins tells of fewer than 10 patients" in reason

@@ -54,6 +54,7 @@ def _ask(urls: DatabaseUrls, phase: str) -> Message:
     weights = initial_weights(0)
     fields = {
         "query": {"settings": SETTINGS},
+        "query.cohort": {"settings": SETTINGS},
         "query.presence": {"since": ""},
         "train": {
             "settings": SETTINGS,
@@ -77,7 +78,7 @@ def _ask(urls: DatabaseUrls, phase: str) -> Message:
     return reply
 
 
-PHASES = [("query", "statistics"), ("query.presence", "presence"), ("train", "train"), ("evaluate", "evaluate")]
+PHASES = [("query", "statistics"), ("query.cohort", "cohort"), ("query.presence", "presence"), ("train", "train"), ("evaluate", "evaluate")]
 
 
 @pytest.mark.parametrize(("message_type", "phase"), PHASES)
