@@ -102,10 +102,11 @@ class Asking:
         for code, outcome in list(self.open.items()):
             self.close(code, outcome)
         for node_id in late:
-            code = self.institution_of.get(node_id)
-            if code and code in self.may_answer and code not in self.usable and code not in self.unusable:
+            speaks_for = self.institution_of.get(node_id)
+            if speaks_for in set(self.may_answer) - self.usable - self.unusable.keys():
                 reason = f"No answer within {seconds:g} seconds."
-                self.close(code, Outcome(SiteOutcome.LATE, reason, Answer(node_id, code, "failed", "")))
+                answer = Answer(node_id, speaks_for, "failed", "")
+                self.close(speaks_for, Outcome(SiteOutcome.LATE, reason, answer))
         for code in sorted(set(expected) - self.usable - self.unusable.keys()):
             self.close(code, Outcome(SiteOutcome.FAILED, absent, Answer(0, code, "failed", absent)))
 

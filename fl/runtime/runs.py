@@ -1,7 +1,7 @@
 """The queue of Runs: hands the oldest to a waiting ServerApp and sees that each ends in a recorded state.
 
 A ServerApp needs a second and a half to start, so one is always started ahead: Flower runs it, and it waits until a
-Run's row bears its Flower run id (`fl.recorder.wait_for_run`). The press of a button then finds it ready.
+Run's row bears its Flower run id (`fl.plan.wait_for_run`). The press of a button then finds it ready.
 """
 
 from __future__ import annotations
@@ -12,14 +12,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from sqlalchemy import func, select
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
 from db.central import TrainingRun
 from db.states import ENDED_STATUSES, RUNNING_STATUSES, RunStatus
-from fl.recorder import end_run
 from fl.run_queue import next_waiting
 from fl.runtime.federation import Federation
 from fl.runtime.flower_private import Bundle
+from fl.transactions import end_run, is_disk_full
 
 log = logging.getLogger(__name__)
 CANCEL_GRACE_SECONDS = 3.0  # the ServerApp ends by itself within this; then SuperLink stops it
@@ -31,14 +32,16 @@ LOOK_SECONDS = 0.5
 RETRY_SECONDS = 5.0  # before another ServerApp is started in place of one that died
 
 RESTARTED = (
-    "The training service was restarted during this Run. Nothing else is affected; start the Run again."
+    "The training service was restarted during this Run. Nothing else is affected. "
+    "Resume it after its last saved round, or start the Run again."
 )
 SUPERLINK_DIED = (
-    "SuperLink, which connects the hospitals, stopped during this Run. It is started again by itself; "
-    "start the Run again."
+    "SuperLink, which connects the hospitals, stopped during this Run. It is started again by itself. "
+    "Resume the run then, or start the Run again."
 )
 SERVERAPP_DIED = (
-    "The training process stopped unexpectedly. The model in use is unchanged; start the Run again."
+    "The training process stopped unexpectedly. The model in use is unchanged. "
+    "Resume it after its last saved round, or start the Run again."
 )
 NOT_UP = (
     "The hospitals' training processes did not start. An administrator finds the reason in the server's logs."
@@ -154,8 +157,14 @@ class RunQueue:
                 self._end(server_app.run_id, RunStatus.CANCELLED, None)
 
     def _end(self, run_id: int, status: RunStatus, reason: str | None) -> None:
-        with self._sessions() as session, session.begin():
-            end_run(session, run_id, status, reason)
+        """End a Run; on a full disk it is tried again at the next look, and the federation stays up meanwhile."""
+        try:
+            with self._sessions() as session, session.begin():
+                end_run(session, run_id, status, reason)
+        except OperationalError as error:
+            if not is_disk_full(error):
+                raise
+            log.error("run %s cannot be ended while the disk of the central database is full", run_id)
 
 
 def _seconds_waited(run: TrainingRun) -> float:
