@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, undefer
 
 from db.central import Institution, ModelVersion, TrainingRound, TrainingRun
@@ -90,13 +92,16 @@ class RunPlan:
 
 
 def wait_for_run(database_url: str, flwr_run_id: str) -> int:
-    """Wait until the supervisor gives a Run to the ServerApp of this Flower run; return the Run's id."""
+    """Wait until the supervisor gives a Run to the ServerApp of this Flower run; return the Run's id.
+
+    A database that does not answer is waited for too: the supervisor ends the waiting if it stays away.
+    """
     query = select(TrainingRun.id).where(TrainingRun.flwr_run_id == flwr_run_id)
     while True:
-        with sessions_for(database_url)() as session:
+        with suppress(SQLAlchemyError), sessions_for(database_url)() as session:
             run_id = session.scalar(query)
-        if run_id is not None:
-            return run_id
+            if run_id is not None:
+                return run_id
         time.sleep(LOOK_SECONDS)
 
 
