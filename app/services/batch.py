@@ -21,7 +21,7 @@ from app.services.access import record_access
 from app.services.batch_columns import BatchCheck, Columns, check_batch, columns_of
 from app.services.batch_saving import save_batch
 from app.services.patient_query import PatientFilter, PatientSort, sort_key
-from app.services.predictions import cautions_for, interval_columns, predict_columns
+from app.services.predictions import cautions_for, interval_columns, predict_columns, shadow_columns
 from app.services.tabular import MAX_ROWS
 from db.site import Patient
 from fl.features import FEATURE_NAMES, FEATURES, FieldProblem
@@ -193,6 +193,7 @@ def predict_patients(
         costs=predicted.cost,
         low=predicted.low,
         high=predicted.high,
+        shadow=_shadow(loaded, columns, len(found)),
         saved=lambda count: report(1 - SHARE_OF_SAVING * (1 - count / len(found))),
     )
     return predicted
@@ -248,6 +249,20 @@ def _predicted(
     return BatchResult(
         loaded.version, rows, columns, cost, low, high, _cautions(columns, len(rows)), **patients
     )
+
+
+def _shadow(
+    loaded: models.LoadedModel, columns: Columns, count: int
+) -> tuple[str, NDArray[np.float64]] | None:
+    if loaded.shadow is None:
+        return None
+    costs = np.empty(count)
+    for begin in range(0, count, CHUNK):
+        part = slice(begin, begin + CHUNK)
+        found = shadow_columns(loaded, {name: column[part] for name, column in columns.items()})
+        assert found is not None
+        costs[part] = found[1]
+    return loaded.shadow.version, costs
 
 
 def _cautions(columns: Columns, count: int) -> list[str]:

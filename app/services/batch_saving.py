@@ -21,7 +21,8 @@ CHUNK = 10_000  # rows between two reports of progress
 
 _ARRIVED = text(
     """CREATE TEMPORARY TABLE batch_predictions (
-      patient_id uuid, inputs jsonb, predicted_cost numeric, interval_low numeric, interval_high numeric
+      patient_id uuid, inputs jsonb, predicted_cost numeric, interval_low numeric, interval_high numeric,
+      shadow_cost numeric
     ) ON COMMIT DROP"""
 )
 _COPY = "COPY batch_predictions FROM STDIN (FORMAT csv)"
@@ -32,6 +33,10 @@ _KEEP = text(
       SELECT patient_id, inputs, predicted_cost, interval_low, interval_high, :version, :worker_id, :worker_name
       FROM batch_predictions
       RETURNING id, patient_id
+    ), unseen AS (
+      INSERT INTO shadow_predictions (prediction_id, model_version, predicted_cost)
+      SELECT saved.id, :shadow_version, shadow_cost FROM saved JOIN batch_predictions USING (patient_id)
+      WHERE shadow_cost IS NOT NULL
     )
     INSERT INTO access_events (worker_id, action, patient_id, address, details)
     SELECT :worker_id, 'prediction_saved', patient_id, :address, jsonb_build_object('prediction_id', id)
@@ -49,11 +54,13 @@ def save_batch(
     costs: NDArray[np.float64],
     low: NDArray[np.float64],
     high: NDArray[np.float64],
+    shadow: tuple[str, NDArray[np.float64]] | None = None,
     saved: Callable[[int], None] = lambda count: None,
 ) -> None:
     """Keep one prediction for each of n patients; USD a year, shape (n,), NaN where there is no interval.
 
-    `saved` is told after each chunk how many are kept so far.
+    `shadow` is what the version beside the one in use says of them. `saved` is told after each chunk how many are
+    kept so far.
     """
     site.flush()
     site.execute(_ARRIVED)
@@ -61,6 +68,7 @@ def save_batch(
     names = list(columns)
     # In the order of the ids, neighbours in the indexes and among the patients are met together: a third faster.
     keys = [patient_id.int for patient_id in patient_ids]
+    shadow_version, shadow_costs = shadow or (None, np.full(len(keys), np.nan))
     order = np.array(sorted(range(len(keys)), key=keys.__getitem__), dtype=np.int64)
     for begin in range(0, len(patient_ids), CHUNK):
         part = order[begin : begin + CHUNK]
@@ -74,13 +82,15 @@ def save_batch(
                 f"{cost:.2f}",
                 "" if math.isnan(least) else f"{least:.2f}",
                 "" if math.isnan(most) else f"{most:.2f}",
+                "" if math.isnan(unseen) else f"{unseen:.2f}",
             )
-            for patient_id, values, cost, least, most in zip(
+            for patient_id, values, cost, least, most, unseen in zip(
                 [patient_ids[place] for place in part.tolist()],
                 inputs,
                 costs[part].tolist(),
                 low[part].tolist(),
                 high[part].tolist(),
+                shadow_costs[part].tolist(),
                 strict=True,
             )
         )
@@ -91,6 +101,7 @@ def save_batch(
             _KEEP,
             {
                 "version": model_version,
+                "shadow_version": shadow_version,
                 "worker_id": actor.worker_id,
                 "worker_name": actor.name,
                 "address": actor.address[:64] if actor.address else None,

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session, defer
 
 from app.actor import Actor
@@ -35,11 +35,14 @@ class LoadedModel:
     ----------
     calibration
         Its 90 % intervals; None of a version that was trained before there were any.
+    shadow
+        The version that predicts beside this one, shown to nobody; None if there is none.
     """
 
     version: str
     model: CostModel
     calibration: Calibration | None = None
+    shadow: LoadedModel | None = None
 
 
 @dataclass(frozen=True)
@@ -147,6 +150,11 @@ def list_versions(
 def get_version(*, central: Session, actor: Actor, version: str) -> ModelVersion:
     """Read one model version without its weights; raises `NotFound`."""
     actor.require(Permission.MODELS_READ)
+    return find_version(central, version)
+
+
+def find_version(central: Session, version: str) -> ModelVersion:
+    """Read one model version without its weights, for whoever was asked already; raises `NotFound`."""
     query = select(ModelVersion).where(ModelVersion.version == version).options(defer(ModelVersion.weights))
     row = central.scalars(query).one_or_none()
     if row is None:
@@ -154,8 +162,13 @@ def get_version(*, central: Session, actor: Actor, version: str) -> ModelVersion
     return row
 
 
+def load(row: ModelVersion) -> LoadedModel:
+    """Make a version ready to predict; raises `Conflict` if its weights are damaged or of other input columns."""
+    return LoadedModel(row.version, _read_model(row), calibration_of(row))
+
+
 def champion(*, central: Session) -> LoadedModel:
-    """Return the model in use; its weights are read once per version and process.
+    """Return the model in use with its shadow; which ones they are is asked each time, their weights are read once.
 
     Raises
     ------
@@ -165,12 +178,23 @@ def champion(*, central: Session) -> LoadedModel:
         If its weights are damaged or it was trained on other input columns.
     """
     query = select(
-        ModelVersion.id, ModelVersion.version, ModelVersion.weights_sha256, ModelVersion.trained_at
-    ).where(ModelVersion.status == VersionStatus.CHAMPION)
-    key = central.execute(query).one_or_none()
-    if key is None:
+        ModelVersion.id,
+        ModelVersion.version,
+        ModelVersion.weights_sha256,
+        ModelVersion.trained_at,
+        func.concat(ModelVersion.rmse),  # an evaluation changes it, and with it the intervals
+        ModelVersion.is_shadow,
+    ).where(or_(ModelVersion.status == VersionStatus.CHAMPION, ModelVersion.is_shadow))
+    keys = {bool(is_shadow): key for *key, is_shadow in central.execute(query)}
+    if False not in keys:
         raise NoModelYet
-    return _LOADED.get(central, tuple(key))
+    loaded = _LOADED.get(central, tuple(keys[False]))
+    if True not in keys:
+        return loaded
+    try:
+        return replace(loaded, shadow=_LOADED.get(central, tuple(keys[True])))
+    except Conflict:  # a damaged shadow is logged, and disturbs nobody who predicts
+        return loaded
 
 
 def calibration_of(row: ModelVersion) -> Calibration | None:
@@ -190,7 +214,7 @@ def _champion_row(central: Session) -> ModelVersion | None:
 
 @dataclass
 class _LoadedModels:
-    """The few versions used last; what is read of one never changes, so nothing here goes stale."""
+    """The few versions used last; whatever changes what is read of one is in its key, so nothing here goes stale."""
 
     size: int
     _models: OrderedDict[tuple[Any, ...], LoadedModel] = field(default_factory=OrderedDict)
@@ -203,8 +227,7 @@ class _LoadedModels:
             if loaded is not None:
                 self._models.move_to_end(key)
                 return loaded
-        row = central.get_one(ModelVersion, key[0])
-        loaded = LoadedModel(row.version, _read_model(row), calibration_of(row))
+        loaded = load(central.get_one(ModelVersion, key[0]))
         with self._lock:
             self._models[key] = loaded
             while len(self._models) > self.size:

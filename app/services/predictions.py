@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
@@ -18,7 +18,7 @@ from app.errors import Conflict, InvalidInput, NotFound
 from app.permissions import Permission
 from app.services import models
 from app.services.access import record_access
-from db.site import Patient, Prediction
+from db.site import Patient, Prediction, ShadowPrediction
 from fl.features import FEATURES, FeatureValue, validate
 
 LARGEST_COST = Decimal("9999999999.99")  # USD, what the column holds
@@ -40,6 +40,8 @@ class CostPrediction:
         The version that made it.
     cautions
         Sentences on inputs that the model has hardly seen.
+    shadow
+        Version and cost, USD a year, of the model that predicts beside it; saved too, and shown to nobody.
     """
 
     inputs: dict[str, FeatureValue]
@@ -47,6 +49,7 @@ class CostPrediction:
     interval: tuple[Decimal, Decimal] | None
     model_version: str
     cautions: list[str]
+    shadow: tuple[str, Decimal] | None = field(default=None, repr=False)
 
 
 def predict(*, central: Session, actor: Actor, inputs: Mapping[str, object]) -> CostPrediction:
@@ -74,13 +77,16 @@ def valid_inputs(inputs: Mapping[str, object]) -> dict[str, FeatureValue]:
 
 def predict_with(loaded: models.LoadedModel, values: Mapping[str, FeatureValue]) -> CostPrediction:
     """Predict from valid values with a loaded model; raises `Conflict` if the model answers no number."""
-    cost = predict_columns(loaded, {name: [value] for name, value in values.items()})
+    columns = {name: [value] for name, value in values.items()}
+    cost = predict_columns(loaded, columns)
+    shadow = shadow_columns(loaded, columns)
     return CostPrediction(
         inputs=dict(values),
         predicted_cost=in_cents(cost[0]),
         interval=_interval_of(loaded, cost, values),
         model_version=loaded.version,
         cautions=cautions_for(values),
+        shadow=None if shadow is None or np.isnan(shadow[1][0]) else (shadow[0], in_cents(shadow[1][0])),
     )
 
 
@@ -100,6 +106,16 @@ def predict_columns(
             f"Model {loaded.version} gives no usable cost for these values. Please tell an administrator."
         )
     return costs.round(2)
+
+
+def shadow_columns(
+    loaded: models.LoadedModel, columns: Mapping[str, Sequence[Any] | NDArray[Any]]
+) -> tuple[str, NDArray[np.float64]] | None:
+    """Return the shadow's version and costs, USD a year, shape (n,), NaN where it gives none; None without a shadow."""
+    if loaded.shadow is None:
+        return None
+    costs = loaded.shadow.model.predict(columns).round(2)
+    return loaded.shadow.version, np.where(costs <= float(LARGEST_COST), costs, np.nan)
 
 
 def interval_columns(
@@ -170,6 +186,9 @@ def save(
     )
     site.add(saved)
     site.flush()
+    if prediction.shadow is not None:
+        version, cost = prediction.shadow
+        site.add(ShadowPrediction(prediction_id=saved.id, model_version=version, predicted_cost=cost))
     record_access(
         site, actor, "prediction_saved", patient_id=patient_id, details={"prediction_id": str(saved.id)}
     )

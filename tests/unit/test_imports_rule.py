@@ -62,6 +62,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "app.web_process": ("app.launch_options", "app.data_folder", "db", "fl.runtime.children"),
     "app.data_folder": ("app.launch_options", "db"),
+    "app.verify_run": ("app.launch_options", "db", "fl.verify_run"),
     "app.demo": ("app.demo_people", "app.services", "app.auth.passwords", "db"),
 }
 # What everything under app, api and pages may use.
@@ -87,6 +88,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
         "fl.rounds",
         "fl.run_federated",
         "fl.run_least_squares",
+        "fl.version_evaluation",
         "fl.exchange",
         "fl.messages",
         "fl.presence",
