@@ -25,6 +25,7 @@ from app.services.participation import LONGEST_REASON, Approval, Decision, Parti
 from db.states import Consent
 
 CHANGE = "participation_change"  # dialog
+_PRESSED = "participation_pressed"  # a decision on its way
 _COLOURS = {Consent.OPEN: "green", Consent.PAUSED: "red", Consent.APPROVAL: "blue"}
 
 
@@ -57,8 +58,8 @@ def change_dialog(actor: Actor, present: Consent) -> None:
 
 
 @acting(Permission.PARTICIPATION)
-def decide(actor: Actor, run_id: int, approve: bool, settings_sha256: str) -> None:
-    """Approve or refuse the Run whose settings the person has seen."""
+def decide(actor: Actor, run_id: int, settings_sha256: str, approve: bool) -> bool:
+    """Approve or refuse the Run whose settings the person has seen; nothing is returned where that failed."""
     with central_session() as central, site_session(actor) as site:
         participation.decide_run(
             site=site,
@@ -68,6 +69,7 @@ def decide(actor: Actor, run_id: int, approve: bool, settings_sha256: str) -> No
             approve=approve,
             settings_sha256=settings_sha256,
         )
+    return True
 
 
 def show_decision(decision: Decision) -> None:
@@ -93,6 +95,8 @@ def show_decision(decision: Decision) -> None:
 @acting(Permission.PARTICIPATION)
 def show_waiting(actor: Actor) -> None:
     """Show the Runs that wait, as they come in."""
+    if (pressed := st.session_state.pop(_PRESSED, None)) and decide(*pressed):
+        st.rerun()  # the lists below change too
     with central_session() as central, site_session(actor) as site:
         view = participation.participation(site=site, central=central, actor=actor)
     st.header("Runs that wait for your approval", anchor=False)
@@ -119,12 +123,24 @@ def _show_approval(approval: Approval, consent: Consent) -> None:
             st.table(pd.DataFrame(every_setting(approval.settings)), border="horizontal", hide_index=True)
         if consent is Consent.PAUSED:
             st.caption("Your hospital is paused: an approved run is answered only once it takes part again.")
+        # What is pressed is what was shown, whatever the run asks for by the time the press arrives.
+        seen = (approval.run_id, approval.settings_sha256)
         with st.container(horizontal=True):
-            approved = st.button("Approve", type="primary", icon=":material/check:", key=f"{key}_approve")
-            refused = st.button("Refuse", icon=":material/close:", key=f"{key}_refuse")
-    if approved or refused:
-        decide(approval.run_id, approved, approval.settings_sha256)
-        st.rerun()
+            st.button(
+                "Approve",
+                type="primary",
+                icon=":material/check:",
+                key=f"{key}_approve",
+                on_click=_press,
+                args=(*seen, True),
+            )
+            st.button(
+                "Refuse", icon=":material/close:", key=f"{key}_refuse", on_click=_press, args=(*seen, False)
+            )
+
+
+def _press(run_id: int, settings_sha256: str, approve: bool) -> None:
+    st.session_state[_PRESSED] = (run_id, settings_sha256, approve)
 
 
 def show_history(view: ParticipationView) -> None:
