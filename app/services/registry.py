@@ -4,45 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime
 
-from sqlalchemy import ColumnElement, and_, select, text, true
-from sqlalchemy.orm import Session, aliased, defer
+from sqlalchemy import select, text
+from sqlalchemy.orm import Session
 
 from app.actor import Actor
 from app.errors import Conflict, InvalidInput
 from app.permissions import Permission
 from app.services import audit, models
 from app.services.metrics import finite
-from db.central import MedicalWorker, ModelVersion, Promotion
+from app.services.registry_history import champion_row, previous_of, undecided
+from db.central import ModelVersion, Promotion
 from db.states import PromotionAction, VersionStatus
 from fl.features import FieldProblem
 
 SHORTEST_REASON, LONGEST_REASON = 3, 500  # characters
 NOTHING_IN_USE = ""  # as `expected_champion`: no version was in use
-# What decides about a version; an earlier proposal of it is then answered.
-_DECISIONS = (PromotionAction.PROMOTE, PromotionAction.REJECT, PromotionAction.ROLLBACK)
-
-
-@dataclass(frozen=True)
-class Decision:
-    """One line of the history: what happened to a version, by whom, and why.
-
-    Attributes
-    ----------
-    previous
-        The version that was in use before, if this changed which one is.
-    worker
-        Name of who did it; None: the rule after a Run.
-    """
-
-    version: str
-    previous: str | None
-    action: PromotionAction
-    worker: str | None
-    reason: str
-    at: datetime
 
 
 def promote(
@@ -129,7 +106,7 @@ def roll_back(
     with locked(central):
         before = _champion_as_expected(central, expected_champion)
         if version is None:
-            version = _previous_of(central, before)
+            version = previous_of(central, before)
         row = models.find_version(central, version)
         if row.status == VersionStatus.CHAMPION:
             raise Conflict(f"Version {row.version} is already in use.")
@@ -160,7 +137,7 @@ def propose(*, central: Session, actor: Actor, version: str, reason: str) -> Non
         _check_usable(row)
         if central.scalar(
             select(Promotion.id).where(
-                _undecided(), Promotion.model_version_id == row.id, Promotion.worker_id == actor.worker_id
+                undecided(), Promotion.model_version_id == row.id, Promotion.worker_id == actor.worker_id
             )
         ):
             raise Conflict(f"You have already proposed version {row.version}; an administrator decides.")
@@ -216,41 +193,6 @@ def stop_shadow(*, central: Session, actor: Actor, version: str, reason: str) ->
     return row
 
 
-def decisions(
-    *, central: Session, actor: Actor, version: str | None = None, limit: int = 50
-) -> list[Decision]:
-    """List what was decided, the newest first: of one version, or of which version was in use when."""
-    actor.require(Permission.MODELS_READ)
-    chosen = (
-        ModelVersion.version == version
-        if version is not None
-        else Promotion.action.in_((PromotionAction.PROMOTE, PromotionAction.ROLLBACK))
-    )
-    return _decisions(central, chosen, limit)
-
-
-def open_proposals(*, central: Session, actor: Actor, version: str | None = None) -> list[Decision]:
-    """List the proposals that nobody has decided on yet, the newest first: of one version or of all."""
-    actor.require(Permission.MODELS_READ)
-    of_version = true() if version is None else ModelVersion.version == version
-    return _decisions(central, and_(_undecided(), of_version), 100)
-
-
-def rollback_targets(*, central: Session, actor: Actor) -> list[str]:
-    """Name the versions that can be rolled back to, the one that was in use before first, then the newest."""
-    actor.require(Permission.MODELS_READ)
-    retired = central.scalars(
-        select(ModelVersion.version)
-        .where(ModelVersion.status == VersionStatus.RETIRED)
-        .order_by(ModelVersion.id.desc())
-    ).all()
-    try:
-        previous = _previous_of(central, _champion(central))
-    except Conflict:
-        return list(retired)
-    return [previous, *(name for name in retired if name != previous)]
-
-
 @contextmanager
 def locked(central: Session) -> Iterator[None]:
     """Let one decision after the other change the registry; a Run that ends meanwhile waits, readers do not."""
@@ -271,13 +213,8 @@ def checked_reason(reason: str) -> str:
     return trimmed
 
 
-def _champion(central: Session) -> ModelVersion | None:
-    query = select(ModelVersion).where(ModelVersion.status == VersionStatus.CHAMPION)
-    return central.scalars(query.options(defer(ModelVersion.weights))).one_or_none()
-
-
 def _champion_as_expected(central: Session, expected: str | None) -> ModelVersion | None:
-    row = _champion(central)
+    row = champion_row(central)
     found = row.version if row else NOTHING_IN_USE
     if expected is not None and found != expected:
         now = f"version {found} is in use" if found else "no version is in use"
@@ -286,25 +223,6 @@ def _champion_as_expected(central: Session, expected: str | None) -> ModelVersio
             f"Meanwhile {now}, not {then} as when you looked. Nothing was changed: look again, then decide."
         )
     return row
-
-
-def _previous_of(central: Session, champion: ModelVersion | None) -> str:
-    """Name the version that was in use before the champion."""
-    query = (
-        select(ModelVersion.version)
-        .join(Promotion, Promotion.previous_version_id == ModelVersion.id)
-        .where(
-            ModelVersion.status == VersionStatus.RETIRED,
-            Promotion.model_version_id == (champion.id if champion else None),
-            Promotion.action.in_((PromotionAction.PROMOTE, PromotionAction.ROLLBACK)),
-        )
-        .order_by(Promotion.id.desc())
-        .limit(1)
-    )
-    previous = central.scalar(query)
-    if previous is None:
-        raise Conflict("No other version was in use before, so there is nothing to roll back to.")
-    return previous
 
 
 def _require_candidate(row: ModelVersion, what: str) -> None:
@@ -374,42 +292,3 @@ def _record(
         details={"previous": before.version} if before else None,
     )
     central.flush()
-
-
-def _decisions(central: Session, chosen: ColumnElement[bool], limit: int) -> list[Decision]:
-    previous = aliased(ModelVersion)
-    query = (
-        select(
-            ModelVersion.version,
-            previous.version,
-            Promotion.action,
-            MedicalWorker.name,
-            Promotion.reason,
-            Promotion.created_at,
-        )
-        .join(ModelVersion, ModelVersion.id == Promotion.model_version_id)
-        .join(previous, previous.id == Promotion.previous_version_id, isouter=True)
-        .join(MedicalWorker, MedicalWorker.id == Promotion.worker_id, isouter=True)
-        .where(chosen)
-        .order_by(Promotion.id.desc())
-        .limit(limit)
-    )
-    return [
-        Decision(version, before, PromotionAction(action), worker, reason, at)
-        for version, before, action, worker, reason, at in central.execute(query)
-    ]
-
-
-def _undecided() -> ColumnElement[bool]:
-    """Return the condition that a row is a proposal on which nobody has decided yet."""
-    decided = aliased(Promotion)
-    later = (
-        select(decided.id)
-        .where(
-            decided.model_version_id == Promotion.model_version_id,
-            decided.id > Promotion.id,
-            decided.action.in_(_DECISIONS),
-        )
-        .exists()
-    )
-    return and_(Promotion.action == PromotionAction.PROPOSE, ~later)

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from app.databases import central_session
 from app.errors import Conflict, InvalidInput, NotFound, PermissionRefused
-from app.services import models, registry
+from app.services import models, registry, registry_history
 from app.services.predictions import predict
 from db.central import AuditEvent, ModelVersion, Promotion
 from tests.integration.conftest import Consortium
@@ -37,7 +37,7 @@ def _states(central: Session) -> dict[str, str]:
 def _kept(central: Session) -> list[tuple[str, str, str | None, int | None, str]]:
     return [
         (one.version, one.action, one.previous, one.worker, one.reason)
-        for one in reversed(registry._decisions(central, Promotion.id > 0, 100))
+        for one in reversed(registry_history.decisions_where(central, Promotion.id > 0, 100))
     ]
 
 
@@ -81,12 +81,12 @@ def test_rolling_back_goes_to_the_one_before_and_to_any_retired_one(
     for name in ("v1", "v2", "v3"):
         add_model(name, status="candidate", seed=len(name))
         _done(registry.promote, actor=admin, version=name, reason=REASON)
-    assert registry.rollback_targets(central=central, actor=admin) == ["v2", "v1"]
+    assert registry_history.rollback_targets(central=central, actor=admin) == ["v2", "v1"]
     assert _done(registry.roll_back, actor=admin, reason="Worse") == "v2"
     assert _states(central) == {"v1": "retired", "v2": "champion", "v3": "retired"}
     _done(registry.roll_back, actor=admin, reason="Worse still", version="v1", expected_champion="v2")
     assert models.champion(central=central).version == "v1"
-    assert registry.rollback_targets(central=central, actor=admin) == ["v2", "v3"]
+    assert registry_history.rollback_targets(central=central, actor=admin) == ["v2", "v3"]
     assert _kept(central)[3:] == [
         ("v2", "rollback", "v3", "The admin", "Worse"),
         ("v1", "rollback", "v2", "The admin", "Worse still"),
@@ -211,19 +211,19 @@ def test_a_proposal_waits_until_somebody_decides(
     add_model("v1")
     add_model("v2", status="candidate")
     _done(registry.propose, actor=scientist, version="v2", reason=REASON)
-    [waiting] = registry.open_proposals(central=central, actor=admin)
+    [waiting] = registry_history.open_proposals(central=central, actor=admin)
     assert (waiting.version, waiting.worker, waiting.reason) == ("v2", "The scientist", REASON)
-    assert registry.open_proposals(central=central, actor=admin, version="v1") == []
+    assert registry_history.open_proposals(central=central, actor=admin, version="v1") == []
     with pytest.raises(Conflict, match="You have already proposed"):
         _done(registry.propose, actor=scientist, version="v2", reason=REASON)
     _done(registry.reject, actor=admin, version="v2", reason="Not now")
-    assert registry.open_proposals(central=central, actor=admin) == []
-    history = registry.decisions(central=central, actor=scientist, version="v2")
+    assert registry_history.open_proposals(central=central, actor=admin) == []
+    history = registry_history.decisions(central=central, actor=scientist, version="v2")
     assert [(one.action, one.worker) for one in history] == [
         ("reject", "The admin"),
         ("propose", "The scientist"),
     ]
-    assert registry.decisions(central=central, actor=scientist) == []  # it never came into use
+    assert registry_history.decisions(central=central, actor=scientist) == []  # it never came into use
 
 
 def test_a_version_without_figures_is_not_proposed(
