@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from app.databases import central_session
 from app.errors import Conflict, NotFound, PermissionRefused
 from app.services import run_queue, training, triggers
-from app.services.triggers import TriggerRequest
+from app.services.trigger_request import TriggerRequest
 from db.central import AuditEvent, TrainingRun
 from db.states import RunStatus
 from fl.run_queue import next_waiting

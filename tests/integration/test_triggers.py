@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from app.errors import InvalidInput, NotFound, PermissionRefused
 from app.services import triggers
-from app.services.triggers import TriggerRequest
+from app.services.trigger_request import TriggerRequest
 from db.central import AuditEvent, Institution, TrainingRun, TrainingTrigger
 from db.federation import RunEvent, SitePresence, TriggerEvent
 from fl.settings import RunSettings
