@@ -35,7 +35,7 @@ def change_dialog(actor: Actor, present: Consent) -> None:
     """Ask for the new state and the reason."""
     consent = st.radio(
         "Your hospital",
-        list(Consent),
+        [each.value for each in Consent],
         index=list(Consent).index(present),
         format_func=lambda each: CONSENT_NAMES[each],
         captions=[CONSENT_MEANS[each] for each in Consent],
@@ -145,21 +145,21 @@ def _press(run_id: int, settings_sha256: str, approve: bool) -> None:
 
 def show_history(view: ParticipationView) -> None:
     """List the Runs that were decided, and how participation was changed."""
-    st.header("Runs that were decided", anchor=False)
+    st.header("Earlier runs that asked", anchor=False)
     if view.decided:
         rows = [
             {
                 "Run": str(each.run_id),
                 "What it asked": plain(asks_to(each.settings)),
                 "Decision": DECISION_NAMES[each.decision],
-                "By": plain(each.decided_by_name or ""),
-                "When": plain(when(each.decided_at)),
+                "By": plain(each.decided_by_name or "–"),
+                "When": plain(when(each.decided_at or each.requested_at)),
             }
             for each in view.decided
         ]
         st.table(pd.DataFrame(rows), border="horizontal", hide_index=True)
     else:
-        st.markdown("No run was approved or refused yet.")
+        st.markdown("No run has asked for approval yet.")
     st.header("Changes", anchor=False)
     if view.changes:
         rows = [

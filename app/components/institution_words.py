@@ -25,7 +25,7 @@ CONNECTION_NAMES: dict[str, tuple[str, str, str]] = {  # words, colour, icon
     "down": ("Not connected", "red", ":material/error:"),
     "inactive": ("Deactivated", "gray", ":material/block:"),
 }
-DECISION_NAMES = {"waiting": "Waiting", "approved": "Approved", "refused": "Refused"}
+DECISION_NAMES = {"waiting": "Waiting", "approved": "Approved", "refused": "Refused", "missed": "Not in time"}
 _OPTIMIZERS = {"adamw": "AdamW", "adam": "Adam", "sgd": "SGD"}
 
 

@@ -231,6 +231,8 @@ def _recent_runs(central: Session) -> dict[int, list[RunPart]]:
         .order_by(TrainingRun.id.desc())
     )
     parts: dict[int, list[RunPart]] = {}
-    for institution_id, *values, reasons in rows:
-        parts.setdefault(institution_id, []).append(RunPart(*values, reason=reasons[-1] if reasons else None))
+    for institution_id, run_id, kind, status, requested_at, answers_used, asked, reasons in rows:
+        reason = reasons[-1] if reasons else None
+        part = RunPart(run_id, kind, status, requested_at, answers_used, asked, reason)
+        parts.setdefault(institution_id, []).append(part)
     return parts

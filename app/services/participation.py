@@ -19,7 +19,7 @@ from app.services.paging import LARGEST_ID
 from db.central import Institution, MedicalWorker, SiteResult, TrainingRun
 from db.federation import SitePresence
 from db.site import AccessEvent, Participation, RunApproval
-from db.states import Consent, Phase, SiteOutcome
+from db.states import ENDED_STATUSES, Consent, Phase, SiteOutcome
 from fl.features import FieldProblem
 
 CHANGED, DECIDED = "participation_changed", "run_approval_decided"  # access and audit events
@@ -48,7 +48,7 @@ class Approval:
     settings_sha256
         To be named when deciding, so that nobody approves what they did not see.
     decision
-        `waiting`, `approved` or `refused`.
+        `waiting`, `approved`, `refused`, or `missed` if the Run has ended and nobody decided.
     """
 
     run_id: int
@@ -115,15 +115,14 @@ class OwnPart:
 def participation(*, site: Session, central: Session, actor: Actor) -> ParticipationView:
     """Read where the actor's own institution stands."""
     actor.require(Permission.PARTICIPATION)
-    approvals = [
-        _approval(row)
-        for row in site.scalars(
-            select(RunApproval)
-            .order_by(RunApproval.run_id.desc())
-            .limit(HISTORY_LIMIT)
-            .execution_options(populate_existing=True)
-        )
-    ]
+    rows = site.scalars(
+        select(RunApproval)
+        .order_by(RunApproval.run_id.desc())
+        .limit(HISTORY_LIMIT)
+        .execution_options(populate_existing=True)
+    ).all()
+    ended = _ended(central, [row.run_id for row in rows if row.decision == "waiting"])
+    approvals = [_approval(row, missed=row.run_id in ended) for row in rows]
     return ParticipationView(
         _decision(site),
         [each for each in approvals if each.decision == "waiting"],
@@ -185,7 +184,7 @@ def decide_run(
     NotFound
         If no such Run has asked this institution.
     Conflict
-        If it was decided already, or asks for something else than what `settings_sha256` names.
+        If it was decided already, has ended, or asks for something else than what `settings_sha256` names.
     """
     actor.require(Permission.PARTICIPATION)
     row = site.get(RunApproval, run_id, with_for_update=True) if 0 < run_id <= LARGEST_ID else None
@@ -193,6 +192,8 @@ def decide_run(
         raise NotFound(f"Run {run_id} has not asked your hospital for approval.")
     if row.decision != "waiting":
         raise Conflict(f"Run {run_id} was already {row.decision} by {row.decided_by_name}.")
+    if _ended(central, [run_id]):
+        raise Conflict(f"Run {run_id} has ended, so there is nothing to decide.")
     if row.settings_sha256 != settings_sha256:
         raise Conflict(f"Run {run_id} asks for other settings now. Look at them again before you decide.")
     row.decision = "approved" if approve else "refused"
@@ -239,8 +240,9 @@ def _contribution(central: Session, institution_id: int | None) -> Contribution 
     ).one_or_none()
     if row is None:
         return None
-    *values, reasons = row
-    return Contribution(*values, reason=reasons[-1] if reasons else None)
+    run_id, status, requested_at, used_rounds, asked_rounds, rows, reasons = row
+    reason = reasons[-1] if reasons else None
+    return Contribution(run_id, status, requested_at, used_rounds, asked_rounds, rows, reason)
 
 
 def _problems_of(consent: str, reason: str | None) -> list[FieldProblem]:
@@ -261,13 +263,18 @@ def _decision(site: Session) -> Decision:
     return Decision(Consent(row.consent), row.reason, row.changed_by_name, row.changed_at)
 
 
-def _approval(row: RunApproval) -> Approval:
+def _ended(central: Session, run_ids: list[int]) -> set[int]:
+    query = select(TrainingRun.id).where(TrainingRun.id.in_(run_ids), TrainingRun.status.in_(ENDED_STATUSES))
+    return set(central.scalars(query)) if run_ids else set()
+
+
+def _approval(row: RunApproval, *, missed: bool = False) -> Approval:
     return Approval(
         row.run_id,
         row.settings,
         row.settings_sha256,
         row.requested_at,
-        row.decision,
+        "missed" if missed else row.decision,
         row.decided_by_name,
         row.decided_at,
     )

@@ -142,6 +142,17 @@ def test_nobody_approves_settings_that_they_have_not_seen(consortium: Consortium
     assert [each.decision for each in view(manager).waiting] == ["waiting"]
 
 
+def test_a_run_that_ended_meanwhile_waits_no_longer(consortium: Consortium, manager: Actor) -> None:
+    going_on, over = add_run(consortium, {}, status="training"), add_run(consortium, {})
+    for run_id in (going_on, over):
+        sha256 = ask_for_approval(consortium, "northeast", run_id)
+    after = view(manager)
+    assert [each.run_id for each in after.waiting] == [going_on]
+    assert [(each.run_id, each.decision) for each in after.decided] == [(over, "missed")]
+    with pytest.raises(Conflict, match="has ended"):
+        decide(manager, over, True, sha256)
+
+
 @pytest.mark.parametrize("run_id", [0, 99, 2**40])
 def test_a_run_that_has_not_asked_cannot_be_approved(manager: Actor, run_id: int) -> None:
     with pytest.raises(NotFound):
