@@ -10,7 +10,7 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 from sqlalchemy.exc import SQLAlchemyError
 
-from fl import site_cohort, site_work
+from fl import site_cohort, site_shadow, site_work
 from fl.messages import answer, body_of
 from fl.site_consent import check_consent
 from fl.site_presence import presence
@@ -64,6 +64,12 @@ def tell_presence(message: Message, context: Context) -> Message:
 def cohort(message: Message, context: Context) -> Message:
     """Answer what the patients are like: counts, means and spreads."""
     return _answered("cohort", site_cohort.cohort, message, context)
+
+
+@app.query("shadow")
+def shadow(message: Message, context: Context) -> Message:
+    """Answer sums of errors of the version in use and of the shadow on patients whose cost became known."""
+    return _answered("shadow", site_shadow.shadow, message, context)
 
 
 @app.train()

@@ -42,6 +42,13 @@ ANSWER_FIELDS: dict[str, dict[str, str]] = {
             "nothing of fewer than ten patients"
         ),
     },
+    "shadow": {
+        "num_examples": "number of patients whose cost became known after both versions predicted it, in whole tens",
+        "errors": (
+            "on these patients: the sum of absolute errors of the version in use and of the shadow, the sum of their "
+            "differences and the sum of its squares; zeros for fewer than ten"
+        ),
+    },
     "statistics": {
         "num_examples": "number of training rows",
         "moments": "count, sums and sums of squares of the 13 encoded inputs and of the cost: 29 numbers",

@@ -56,6 +56,7 @@ def _ask(urls: DatabaseUrls, phase: str) -> Message:
         "query": {"settings": SETTINGS},
         "query.cohort": {"settings": SETTINGS},
         "query.presence": {"since": ""},
+        "query.shadow": {"champion": "v1", "shadow": "v2"},
         "train": {
             "settings": SETTINGS,
             "preprocessing": preprocessing,
@@ -78,7 +79,14 @@ def _ask(urls: DatabaseUrls, phase: str) -> Message:
     return reply
 
 
-PHASES = [("query", "statistics"), ("query.cohort", "cohort"), ("query.presence", "presence"), ("train", "train"), ("evaluate", "evaluate")]
+PHASES = [
+    ("query", "statistics"),
+    ("query.cohort", "cohort"),
+    ("query.presence", "presence"),
+    ("query.shadow", "shadow"),
+    ("train", "train"),
+    ("evaluate", "evaluate"),
+]
 
 
 @pytest.mark.parametrize(("message_type", "phase"), PHASES)
