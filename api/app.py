@@ -19,6 +19,7 @@ from api import (
     routes_patients,
     routes_predictions,
     routes_training,
+    routes_triggers,
 )
 from api.limits import BodyLimit
 from api.schemas_predictions import BatchRequest
@@ -33,6 +34,7 @@ ROUTERS = (
     routes_batch.router,
     routes_models.router,
     routes_training.router,
+    routes_triggers.router,
     routes_institutions.router,
 )
 

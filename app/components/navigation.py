@@ -41,6 +41,7 @@ PAGES: tuple[PageEntry, ...] = (
     PageEntry("batch", "Batch", ":material/table_rows:", Permission.PREDICT_BATCH, PREDICTIONS),
     PageEntry("history", "History", ":material/history:", Permission.PREDICT, PREDICTIONS),
     PageEntry("training", "Training", ":material/monitoring:", Permission.TRAINING_READ, MODEL),
+    PageEntry("triggers", "Triggers", ":material/alarm:", Permission.TRAINING_CONTROL, MODEL),
     PageEntry("models", "Models", ":material/deployed_code:", Permission.MODELS_READ, MODEL),
     PageEntry("model_card", "Model card", ":material/description:", Permission.MODEL_CARD, MODEL),
     PageEntry("participation", "Taking part", ":material/handshake:", Permission.PARTICIPATION, CONSORTIUM),
