@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 from sqlalchemy import create_engine, text
 
-from app.settings import PROJECT_ROOT
+from app.settings import DEMO_PASSWORD, PROJECT_ROOT
 from db.embedded import EmbeddedPostgres
 from db.ports import free_port, port_is_free
 from tests.launching import Launch
@@ -156,6 +159,54 @@ def test_after_kill_9_of_everything_the_next_start_recovers(start: Start, data_d
     again = start()
     again.wait_for(READY)
     assert _scalar(data_dir, "site_northeast", "SELECT count(*) FROM patients") == 334
+
+
+def test_an_institution_that_was_added_is_there_after_every_kind_of_start(
+    start: Start, data_dir: Path
+) -> None:
+    def call(method: str, path: str, token: str, body: object = None) -> Any:
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{launch.port}/api{path}",
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Content-Type": "application/json", "Authorization": f"Bearer {token}"},
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+            return json.load(answer)
+
+    def sign_in(email: str, password: str) -> str:
+        body = {"email": email, "password": password}
+        return str(call("POST", "/auth/login", "", body)["access_token"])
+
+    def patients_of_the_new_doctor() -> list[object]:
+        token = sign_in("dov@lakeside.example.org", password)
+        return list(call("GET", "/patients", token)["items"])
+
+    launch = start()
+    launch.wait_for(READY)
+    added = call(
+        "POST",
+        "/institutions",
+        sign_in("admin@demo.local", DEMO_PASSWORD),
+        {
+            "code": "lakeside",
+            "name": "Lakeside Hospital",
+            "manager": {"name": "Mara Lake", "email": "mara@lakeside.example.org"},
+            "doctor": {"name": "Dr. Dov Lake", "email": "dov@lakeside.example.org"},
+        },
+    )
+    password = added["accounts"][1]["password"]
+    assert added["database_made"] and patients_of_the_new_doctor() == []
+    launch.web.kill()
+    launch.wait_for("The web application has ended; starting it again.")
+    _eventually(launch.answers)
+    assert patients_of_the_new_doctor() == []
+    launch.process.terminate()
+    launch.ended()
+    launch = start()
+    launch.wait_for(READY)
+    assert patients_of_the_new_doctor() == []
+    assert _scalar(data_dir, "site_lakeside", "SELECT count(*) FROM patients") == 0
 
 
 def test_a_second_start_says_where_the_first_one_runs(start: Start) -> None:
