@@ -14,7 +14,15 @@ from sqlalchemy.orm import Session
 from db.central import ModelVersion, SiteResult, TrainingRound, TrainingRun
 from db.engines import sessions_for
 from db.federation import RunEvent
-from db.states import ENDED_STATUSES, EventSeverity, Phase, RoundStatus, RunStatus, SiteOutcome
+from db.states import (
+    ENDED_STATUSES,
+    EventSeverity,
+    Phase,
+    RoundStatus,
+    RunStatus,
+    SiteOutcome,
+    VersionOrigin,
+)
 from fl.evaluation import SMALLEST_CELL, Metrics
 from fl.features import Preprocessing
 from fl.model import Weights, weights_sha256, weights_to_bytes
@@ -41,6 +49,8 @@ class NewVersion:
     ----------
     metrics
         Pooled over all Sites' held-out rows.
+    training_round, last_round
+        Number of the Round whose weights these are, and of the last Round made.
     details
         JSON: per institution, and the champion on the same rows.
     lineage
@@ -52,6 +62,7 @@ class NewVersion:
     weights: Weights
     preprocessing: Preprocessing
     training_round: int
+    last_round: int
     num_examples: int
     metrics: Metrics
     details: dict[str, Any]
@@ -74,14 +85,14 @@ class RunRecorder:
 
     def plan(self) -> RunPlan:
         """Read the Run, the institutions, the champion, and what the Run starts from."""
-        return self._transact(lambda session: read_plan(session, self._run_id))
+        return self.transact(lambda session: read_plan(session, self._run_id))
 
     def check_cancelled(self) -> None:
         """Raise `RunCancelled` or `RunAlreadyEnded` if the Run must not go on."""
         query = select(TrainingRun.status, TrainingRun.cancel_requested_at).where(
             TrainingRun.id == self._run_id
         )
-        status, cancel_requested_at = self._transact(lambda session: session.execute(query).one())
+        status, cancel_requested_at = self.transact(lambda session: session.execute(query).one())
         if status in ENDED_STATUSES:
             raise RunAlreadyEnded
         if cancel_requested_at is not None:
@@ -148,29 +159,27 @@ class RunRecorder:
 
     def keep_updates_of(self, rounds: Collection[int]) -> None:
         """Forget the Sites' arrays of all other Rounds, and the states of the strategy that they do not need."""
-        states = set(rounds) | {number - 1 for number in rounds}
+        self._write(lambda session: self._keep_updates_of(session, set(rounds)))
 
-        def write(session: Session) -> None:
-            session.execute(
-                update(SiteResult)
-                .where(
-                    SiteResult.run_id == self._run_id,
-                    SiteResult.update.is_not(None),
-                    SiteResult.round_number.not_in(set(rounds)),
-                )
-                .values(update=None)
+    def _keep_updates_of(self, session: Session, rounds: set[int]) -> None:
+        session.execute(
+            update(SiteResult)
+            .where(
+                SiteResult.run_id == self._run_id,
+                SiteResult.update.is_not(None),
+                SiteResult.round_number.not_in(rounds),
             )
-            session.execute(
-                update(TrainingRound)
-                .where(
-                    TrainingRound.run_id == self._run_id,
-                    TrainingRound.server_state.is_not(None),
-                    TrainingRound.round_number.not_in(states),
-                )
-                .values(server_state=None)
+            .values(update=None)
+        )
+        session.execute(
+            update(TrainingRound)
+            .where(
+                TrainingRound.run_id == self._run_id,
+                TrainingRound.server_state.is_not(None),
+                TrainingRound.round_number.not_in(rounds | {number - 1 for number in rounds}),
             )
-
-        self._write(write)
+            .values(server_state=None)
+        )
 
     def adopt_rounds(self, progress: Progress) -> None:
         """Take over the saved Rounds of the earlier Run, with its scaler and with what its Sites sent in them."""
@@ -259,6 +268,7 @@ class RunRecorder:
             )
             session.add(row)
             session.flush()
+            self._keep_updates_of(session, {version.training_round, version.last_round})
             if version.promote:
                 promote(session, row, version.reason)
             outcome = "is now in use" if version.promote else "waits as a candidate"
@@ -288,6 +298,31 @@ class RunRecorder:
 
         self._write(write)
 
+    def describe_import(self, version: str, metrics: Metrics, details: Mapping[str, Any]) -> None:
+        """Give an imported version its metrics; one that has some already keeps them.
+
+        Parameters
+        ----------
+        details
+            JSON for `model_versions.metrics`.
+        """
+        statement = (
+            update(ModelVersion)
+            .where(
+                ModelVersion.version == version,
+                ModelVersion.origin == VersionOrigin.IMPORT,
+                ModelVersion.rmse.is_(None),
+            )
+            .values(
+                r2=metrics.r2,
+                mse=metrics.rmse**2,
+                rmse=metrics.rmse,
+                mae=metrics.mae,
+                metrics=dict(details),
+            )
+        )
+        self._write(lambda session: session.execute(statement))
+
     def finish(self) -> None:
         """End a Run that makes no version as completed."""
         self._write(
@@ -307,14 +342,15 @@ class RunRecorder:
         deadline = time.monotonic() + self._patience
         while True:
             try:
-                self._transact(lambda session: end_run(session, self._run_id, status, reason))
+                self.transact(lambda session: end_run(session, self._run_id, status, reason))
                 return
             except DiskFull:
                 if time.monotonic() >= deadline:
                     raise
                 time.sleep(PAUSE_SECONDS)
 
-    def _transact(self, work: Callable[[Session], Result]) -> Result:
+    def transact(self, work: Callable[[Session], Result]) -> Result:
+        """Do `work` with the central database in one transaction, as `fl.transactions.transact` does."""
         return transact(self._sessions, work, self._patience)
 
     def _write(self, work: Callable[[Session], object]) -> None:
@@ -328,7 +364,7 @@ class RunRecorder:
                 raise RunAlreadyEnded
             work(session)
 
-        self._transact(if_running)
+        self.transact(if_running)
 
     def _add_event(
         self,

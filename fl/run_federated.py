@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
-from typing import Any
-
 from flwr.app import MessageType
 
 from db.states import Phase, RunStatus
 from fl.baseline import Baseline, read_products
-from fl.evaluation import SMALLEST_CELL, Metrics, pooled
+from fl.evaluation import SMALLEST_CELL, Metrics
 from fl.exchange import Answer
 from fl.features import Preprocessing
-from fl.groups import pooled_group_metrics
-from fl.intervals import calibrate
 from fl.lineage import library_versions, lineage_of
 from fl.local_only import LocalComparison
 from fl.messages import array_of
@@ -25,10 +19,9 @@ from fl.recorder import NewVersion
 from fl.roster import Roster, RunFailed
 from fl.rounds import Rounds
 from fl.settings import STRATEGIES
-from fl.site_evaluation import SiteEvaluation, read_evaluations
+from fl.shadow_comparison import gather_shadow
 from fl.statistics import Moments, pooled_preprocessing
-
-BySite = dict[str, SiteEvaluation]  # institution code -> what it said of one model
+from fl.version_evaluation import BySite, evaluate_models, pooled_metrics, site_metrics, version_json
 
 
 def conduct_federated(roster: Roster) -> None:
@@ -45,7 +38,9 @@ def conduct_federated(roster: Roster) -> None:
     rounds = Rounds(plan, recorder, roster, preprocessing, baseline)
     rounds.train(plan.start[1].weights if plan.start else initial_weights(plan.seed))
     recorder.enter(RunStatus.EVALUATING)
-    recorder.complete(evaluate(roster, rounds, preprocessing))
+    version = evaluate(roster, rounds, preprocessing)
+    gather_shadow(roster)
+    recorder.complete(version)
 
 
 def _check_progress(plan: RunPlan) -> None:
@@ -130,12 +125,12 @@ def evaluate(roster: Roster, rounds: Rounds, preprocessing: Preprocessing) -> Ne
     alone = LocalComparison(plan, len(models))
     if plan.champion is not None:
         models["champion"] = (plan.champion[1].weights, plan.champion[1].preprocessing)
-    by_site = _evaluate_models(roster, models, last, alone)
+    by_site = evaluate_models(roster, models, last, alone)
 
     metrics = rounds.record_evaluation(last, {code: one.sums for code, one in by_site["last"].items()})
     chosen_round, chosen = last, by_site["last"]
     if best != last:
-        of_best = _pooled_metrics(by_site["best"], preprocessing.target_scale)
+        of_best = pooled_metrics(by_site["best"], preprocessing.target_scale)
         if of_best is not None and (metrics is None or of_best.loss <= metrics.loss):
             chosen_round, chosen, metrics = best, by_site["best"], of_best
     if metrics is None:
@@ -155,40 +150,6 @@ def evaluate(roster: Roster, rounds: Rounds, preprocessing: Preprocessing) -> Ne
     )
 
 
-def _evaluate_models(
-    roster: Roster,
-    models: dict[str, tuple[Weights, Preprocessing]],
-    round_number: int,
-    alone: LocalComparison,
-) -> dict[str, BySite]:
-    by_site: dict[str, BySite] = {name: {} for name in models}
-    content = {
-        "weights": [weights.astype("<f4").tobytes() for weights, _ in models.values()],
-        "preprocessing": [json.dumps(preprocessing.to_json()) for _, preprocessing in models.values()],
-        **alone.fields(),
-    }
-
-    def accept(code: str, answer: Answer) -> None:
-        for name, evaluation in zip(models, read_evaluations(answer.body, len(models)), strict=True):
-            by_site[name][code] = evaluation
-        alone.add(code, answer.body)
-
-    scale = next(iter(models.values()))[1].target_scale
-
-    def read(answer: Answer) -> dict[str, Any]:
-        alone.read(answer.body)
-        return _metric_columns(read_evaluations(answer.body, len(models))[0].sums.metrics(scale))
-
-    roster.ask_all(
-        Phase.EVALUATE,
-        round_number,
-        roster.messages(content, MessageType.EVALUATE, round_number),
-        read=read,
-        accepted=accept,
-    )
-    return by_site
-
-
 def _new_version(
     plan: RunPlan,
     rounds: Rounds,
@@ -199,38 +160,24 @@ def _new_version(
     champion: BySite,
 ) -> NewVersion:
     scale = preprocessing.target_scale
-    new_by_site = {code: one.sums.metrics(scale) for code, one in chosen.items()}
-    champion_by_site = {code: one.sums.metrics(scale) for code, one in champion.items()}
-    champion_metrics = _pooled_metrics(champion, scale)
-    in_order = [chosen[code] for code in sorted(chosen)]  # a sum of floats depends on the order
-    calibration = calibrate((one.residuals for one in in_order), scale)
     champion_version = plan.champion[0] if plan.champion else None
     promote, reason = promotion_decision(
         metrics,
-        new_by_site,
+        site_metrics(chosen, scale),
         champion_version,
-        champion_metrics,
-        champion_by_site,
+        pooled_metrics(champion, scale),
+        site_metrics(champion, scale),
         plan.settings.max_site_harm,
     )
     return NewVersion(
         weights=rounds.weights_by_round[chosen_round],
         preprocessing=preprocessing,
         training_round=chosen_round,
+        last_round=rounds.last_round,
         num_examples=sum(rounds.rows_by_round[rounds.last_round].values()),
         metrics=metrics,
         details={
-            "institutions": _as_json(new_by_site),
-            "groups": pooled_group_metrics((one.groups for one in in_order), scale),
-            "calibration": calibration.to_json() if calibration else None,
-            "champion": {
-                "version": champion_version,
-                "institutions": _as_json(champion_by_site),
-                "groups": pooled_group_metrics((champion[code].groups for code in sorted(champion)), scale),
-                "overall": asdict(champion_metrics) if champion_metrics else None,
-            }
-            if champion_version
-            else None,
+            **version_json(chosen, champion_version, champion, scale),
             "libraries": library_versions(),
         },
         lineage=lineage_of(
@@ -246,18 +193,6 @@ def _new_version(
     )
 
 
-def _pooled_metrics(by_site: BySite, target_scale: float) -> Metrics | None:
-    return pooled(one.sums for one in by_site.values()).metrics(target_scale)
-
-
 def _moments(answer: Answer) -> Moments:
     read_products(answer.body)
     return Moments.from_array(array_of(answer.body["moments"], "<f8"))
-
-
-def _metric_columns(metrics: Metrics | None) -> dict[str, Any]:
-    return asdict(metrics) if metrics else {}
-
-
-def _as_json(by_site: dict[str, Metrics | None]) -> dict[str, Any]:
-    return {code: asdict(metrics) for code, metrics in sorted(by_site.items()) if metrics}

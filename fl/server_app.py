@@ -17,6 +17,7 @@ from fl.presence import asking_sites
 from fl.recorder import RunAlreadyEnded, RunCancelled, RunRecorder
 from fl.roster import Roster, RunFailed
 from fl.run_cohort import conduct_cohort
+from fl.run_evaluation import conduct_evaluation
 from fl.run_federated import conduct_federated
 from fl.run_least_squares import conduct_least_squares
 from fl.runtime.flower_private import pull_objects_quickly
@@ -30,6 +31,7 @@ CONDUCTORS: dict[RunKind, Callable[[Roster], None]] = {
     RunKind.FEDERATED: conduct_federated,
     RunKind.LEAST_SQUARES: conduct_least_squares,
     RunKind.COHORT: conduct_cohort,
+    RunKind.EVALUATION: conduct_evaluation,
 }
 
 

@@ -23,6 +23,7 @@ from db.provision import DatabaseUrls
 from db.states import RunKind, RunStatus
 from fl.features import INPUT_NAMES
 from fl.least_squares import TOO_FEW_TO_SUM, CostLine
+from fl.model import initial_weights, weights_to_bytes
 from fl.recorder import RunRecorder
 from fl.roster import RunFailed
 from fl.server_app import conduct
@@ -273,3 +274,89 @@ def test_a_summary_that_tells_of_few_patients_is_rejected(consortium: DatabaseUr
     run = conducted(consortium, run_of(consortium, RunKind.COHORT), grid)
     reason = str(answers_of(consortium, run.id)["southwest", "cohort"].reason)
     assert "one of its bins tells of fewer than 10 patients" in reason
+
+
+def _imported_copy(urls: DatabaseUrls, of: str) -> int:
+    """Import a version's weights again, as a file of a person would be: without any figure."""
+    with sessions_for(urls.central)() as session, session.begin():
+        original = session.scalars(select(ModelVersion).where(ModelVersion.version == of)).one()
+        copy = ModelVersion(
+            version="import-1",
+            origin="import",
+            model_path="models/import-1.keras",
+            preprocessing=original.preprocessing,
+            weights=original.weights,
+            weights_sha256=original.weights_sha256,
+            num_examples=0,
+            metrics={},
+        )
+        session.add(copy)
+        session.flush()
+        return copy.id
+
+
+def test_an_imported_version_gets_its_figures_from_every_hospital_beside_the_version_in_use(
+    consortium: DatabaseUrls,
+) -> None:
+    made = f"v{conducted(consortium, run_of(consortium, RunKind.FEDERATED)).id}"
+    version_id = _imported_copy(consortium, made)
+    run = conducted(consortium, run_of(consortium, RunKind.EVALUATION, start_version_id=version_id))
+    assert run.status == RunStatus.COMPLETED
+    with sessions_for(consortium.central)() as session:
+        original = session.scalars(select(ModelVersion).where(ModelVersion.version == made)).one()
+        imported = session.get_one(ModelVersion, version_id)
+    found = run.results["evaluation"]
+    assert (found["version"], found["champion"], found["promotes"]) == ("import-1", made, False)
+    assert f"Not better than {made}" in found["decision"]
+    assert found["overall"]["version"] == found["overall"]["champion"]  # the same weights
+    assert set(found["institutions"]) == set(consortium.sites)
+    assert found["institutions"]["northeast"]["champion"] == original.metrics["institutions"]["northeast"]
+    assert found["groups"]["version"] == found["groups"]["champion"] == original.metrics["groups"]
+    # The import is now described as the version that a Run made.
+    assert (imported.r2, imported.rmse, imported.mae) == (original.r2, original.rmse, original.mae)
+    for name in ("institutions", "groups", "calibration"):
+        assert imported.metrics[name] == original.metrics[name]
+    assert imported.metrics["champion"]["overall"] == found["overall"]["champion"]
+    assert (imported.status, original.status) == ("candidate", "champion")
+
+
+def test_an_evaluation_changes_no_figure_of_a_version_that_has_some_and_promotes_nothing(
+    consortium: DatabaseUrls,
+) -> None:
+    first = conducted(consortium, run_of(consortium, RunKind.FEDERATED))
+    with sessions_for(consortium.central)() as session, session.begin():
+        champion = session.scalars(select(ModelVersion)).one()
+        before, version_id = dict(champion.metrics), champion.id
+    run = conducted(consortium, run_of(consortium, RunKind.EVALUATION, start_version_id=version_id))
+    found = run.results["evaluation"]
+    assert found["decision"] == f"v{first.id} is the version in use, so there is nothing to decide."
+    assert found["champion"] is None and found["overall"]["champion"] is None
+    with sessions_for(consortium.central)() as session:
+        assert session.get_one(ModelVersion, version_id).metrics == before
+
+
+def test_a_better_version_is_called_better_and_still_waits_for_a_person(consortium: DatabaseUrls) -> None:
+    trained = conducted(consortium, run_of(consortium, RunKind.FEDERATED))
+    with sessions_for(consortium.central)() as session, session.begin():
+        good = session.scalars(select(ModelVersion)).one()
+        good.status = "candidate"
+        session.flush()
+        bad = ModelVersion(
+            version="import-1",
+            origin="import",
+            status="champion",
+            model_path="models/import-1.keras",
+            preprocessing=good.preprocessing,
+            weights=weights_to_bytes(initial_weights(1)),
+            weights_sha256="0" * 64,
+            num_examples=0,
+            metrics={},
+        )
+        session.add(bad)
+        version_id = good.id
+    run = conducted(consortium, run_of(consortium, RunKind.EVALUATION, start_version_id=version_id))
+    found = run.results["evaluation"]
+    assert found["promotes"] and "Better than import-1" in found["decision"]
+    with sessions_for(consortium.central)() as session:
+        assert session.get_one(ModelVersion, version_id).status == "candidate"
+        assert session.get_one(TrainingRun, trained.id).results.keys() == {"baseline", "local_only"}
