@@ -2,8 +2,8 @@
 
 Asymptotic confidence sequence of Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas (2024), "Time-uniform central limit
 theory and asymptotic confidence sequences", Annals of Statistics 52: Robbins' normal mixture with the variance
-estimated. It needs no bound on the values, only that they have a little more than a variance, and asks for a start that is not
-too early.
+estimated. It needs no bound on the values, only that they have a little more than a variance, and asks for a start that
+is not too early.
 """
 
 from __future__ import annotations

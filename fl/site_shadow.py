@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session
 
 from db.engines import sessions_for
@@ -66,7 +67,7 @@ def _known_since(session: Session, champion: str, shadow_version: str) -> tuple[
             Patient.insurance_cost.is_not(None),
             Patient.cost_entered_at > Prediction.created_at,
         )
-        .distinct(Patient.id)
+        .ext(distinct_on(Patient.id))
         .order_by(Patient.id, Prediction.created_at.desc(), Prediction.id.desc())
         .subquery()
     )
