@@ -88,6 +88,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
         "fl.rounds",
         "fl.run_federated",
         "fl.run_least_squares",
+        "fl.shadow_comparison",
         "fl.version_evaluation",
         "fl.exchange",
         "fl.messages",
