@@ -40,6 +40,10 @@ lint: $(READY) ## style, format and types
 pictures: $(READY) ## take the pictures of the user guide anew, from the running app
 	@exec $(BIN)/python -m tests.browser.pictures
 
+.PHONY: verify-run
+verify-run: $(READY) ## prove the receipts of a run and the version that it made: make verify-run RUN=5
+	@exec $(BIN)/python -m app.verify_run $(RUN)
+
 bench-rounds: $(READY) ## seconds a Round, ours and unmodified Flower
 	@exec $(BIN)/python -m bench.rounds
 

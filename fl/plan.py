@@ -106,13 +106,22 @@ def wait_for_run(database_url: str, flwr_run_id: str) -> int:
 
 
 def read_plan(session: Session, run_id: int) -> RunPlan:
-    """Read the Run, the institutions, the champion, and what the Run starts from."""
+    """Read the Run, the institutions, the champion, and what the Run starts from.
+
+    A Run that is to start from the version in use is bound to it here if it was not before: another may come into use
+    meanwhile.
+    """
     run = session.get_one(TrainingRun, run_id)
     settings = RunSettings.from_json(run.settings)
     champion = session.scalar(select(ModelVersion).where(ModelVersion.status == VersionStatus.CHAMPION))
+    if (
+        settings.start_from == "champion"
+        and not run.start_version_id
+        and not run.resumed_from_id
+        and champion
+    ):
+        run.start_version_id = champion.id
     start = session.get_one(ModelVersion, run.start_version_id) if run.start_version_id else None
-    if start is None and settings.start_from == "champion":
-        start = champion
     earlier = session.get_one(TrainingRun, run.resumed_from_id) if run.resumed_from_id else None
     return RunPlan(
         run_id=run.id,
