@@ -12,6 +12,7 @@ from api import (
     errors,
     routes_auth,
     routes_batch,
+    routes_cohort,
     routes_health,
     routes_import,
     routes_institutions,
@@ -34,6 +35,7 @@ ROUTERS = (
     routes_batch.router,
     routes_models.router,
     routes_training.router,
+    routes_cohort.router,
     routes_triggers.router,
     routes_institutions.router,
 )

@@ -28,6 +28,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "fl.features",
         "fl.model",
         "fl.settings",
+        "fl.cohort_summary",
         "fl.cron",
         "fl.run_queue",
         "fl.triggers",
