@@ -19,16 +19,21 @@ Controller = Annotated[Actor, Depends(May(Permission.TRAINING_CONTROL))]
 Reader = Annotated[Actor, Depends(May(Permission.TRAINING_READ))]
 
 
-@router.post("", status_code=202, response_model=RunAccepted, responses=errors(400, 409, 413, 422, 503))
+@router.post("", status_code=202, response_model=RunAccepted, responses=errors(400, 404, 409, 413, 422, 503))
 def start_run(actor: Controller, request: RunRequest) -> Any:
     """Ask for a Run; it waits as queued until the federation takes it."""
     with central_session() as central:
         return training.start_run(
             central=central,
             actor=actor,
+            kind=request.kind,
             num_rounds=request.num_rounds,
             strategy=request.strategy,
+            settings=request.settings,
             idempotency_key=request.idempotency_key,
+            seed=request.seed,
+            resume_run_id=request.resume_run_id,
+            start_version=request.start_version,
         )
 
 

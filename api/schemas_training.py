@@ -3,22 +3,43 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
-from pydantic import Field, StrictInt
+from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr
 
 from api.schemas import Answer, Request
-from fl.settings import DEFAULT_ROUNDS, MAX_ROUNDS
+from db.states import RunKind
+from fl.settings import DEFAULT_ROUNDS, MAX_ROUNDS, STRATEGIES
 
 
 class RunRequest(Request):
-    """A Run to start."""
+    """A Run to start; without anything in it, ten Rounds of federated averaging."""
 
+    kind: RunKind = Field(
+        RunKind.FEDERATED,
+        description="Train a model (federated), or ask every hospital once: for the sums of the baseline "
+        "(least_squares), for what its patients are like (cohort), or how a version does (evaluation).",
+    )
     num_rounds: StrictInt = Field(
         DEFAULT_ROUNDS,
-        description="Rounds of training.",
+        description="Rounds of training; ignored for the other kinds.",
         json_schema_extra={"minimum": 1, "maximum": MAX_ROUNDS},
     )
-    strategy: str = "fedavg"
+    strategy: str = Field("fedavg", description=f"One of {', '.join(STRATEGIES)}.")
+    settings: dict[str, StrictBool | StrictInt | StrictFloat | StrictStr] = Field(
+        default_factory=dict,
+        description="Settings that differ from the strategy's defaults, by name; an unknown name is refused.",
+        examples=[{"local_epochs": 2, "learning_rate": 0.0005}],
+    )
+    seed: StrictInt | None = Field(default=None, description="Makes the Run repeatable; random if not given.")
+    resume_run_id: StrictInt | None = Field(
+        default=None,
+        description="Go on with this failed or cancelled Run after its last saved Round, as it was set up; "
+        "settings and seed cannot be given with it.",
+    )
+    start_version: str | None = Field(
+        default=None, max_length=50, description="The model version that an evaluation is of."
+    )
     idempotency_key: str | None = Field(
         default=None, description="A second request with the same key answers the Run of the first."
     )
@@ -45,17 +66,30 @@ class RoundAnswer(Answer):
 
 
 class RunAnswer(Answer):
-    """A Run with its Rounds."""
+    """A Run with its Rounds.
+
+    `results` has what it found out besides: the least squares `baseline`, what taking part brought each hospital
+    (`local_only`), an `evaluation`. `saved_round` is the last Round from which another Run can go on, 0 if none.
+    """
 
     id: int
+    kind: str
     status: str
     error: str | None
     num_rounds: int
     current_round: int
     strategy: str
+    settings: dict[str, Any]
+    seed: int
     requested_at: datetime
+    requested_by_name: str | None
+    trigger_name: str | None
+    resumed_from_id: int | None
+    start_version: str | None
     started_at: datetime | None
     finished_at: datetime | None
     cancel_requested: bool
+    saved_round: int
+    results: dict[str, Any]
     model_version: str | None
     rounds: list[RoundAnswer]

@@ -26,6 +26,7 @@ from app.errors import FedcostError
 from app.federation_child import supervisor_running
 from app.headers import SecurityHeaders
 from app.log_privacy import keep_patients_out_of_the_log, log_fault
+from app.plotly_library import PLOTLY_ROUTES
 from app.settings import PROJECT_ROOT, get_settings
 
 # What the pages import on first use. Loaded and frozen here, Streamlit's garbage collection after every rerun
@@ -76,7 +77,7 @@ async def answer_server_error(request: Request, error: Exception) -> PlainTextRe
 app = st.App(
     PROJECT_ROOT / "app" / "ui.py",
     lifespan=lifespan,
-    routes=[*COOKIE_ROUTES, Mount("/api", create_api())],
+    routes=[*COOKIE_ROUTES, *PLOTLY_ROUTES, Mount("/api", create_api())],
     middleware=[Middleware(SecurityHeaders)],
     on_script_error=show_page_error,
     exception_handlers={Exception: answer_server_error},

@@ -1,4 +1,4 @@
-"""Training: start a Run, watch it live, cancel it, and look back at earlier ones."""
+"""Training: start a Run, watch it live, cancel or resume it, and look back at earlier ones."""
 
 from __future__ import annotations
 
@@ -8,18 +8,22 @@ from app.actor import Actor
 from app.components.dialogs import close_dialog, is_open, open_dialog
 from app.components.empty import show_empty
 from app.components.guard import acting
-from app.components.paging import current_cursor, show_pager
+from app.components.navigation import page
+from app.components.paging import current_cursor, first_page, show_pager
 from app.components.run_start import show_start
+from app.components.run_table import KIND_SHORT, show_runs
 from app.components.run_view import is_active, show_run
-from app.components.tables import show_runs
 from app.databases import central_session
 from app.permissions import Permission
-from app.services import monitoring, training
+from app.services import monitoring, run_list, training
 from app.services.paging import Page
-from db.central import TrainingRun
+from app.services.run_list import RunLine
 
 RUNS_PER_PAGE = 20
+LIST = "training_runs"  # of the pager
 CANCEL = "training_cancel"  # dialog
+KIND_LISTED = "training_kind_listed"  # which kind of Runs the list shows; None is all
+KNOWN = "training_known"  # what was read of the Run that is drawn
 
 
 @st.dialog("Cancel this run?", on_dismiss=close_dialog)
@@ -42,13 +46,20 @@ def cancel_dialog(actor: Actor, run_id: int) -> None:
 
 
 @acting(Permission.TRAINING_READ)
-def draw_run(actor: Actor, run_id: int, was_active: bool, names: dict[str, str]) -> None:
+def draw_run(actor: Actor, run_id: int, was_active: bool, newest_id: int, names: dict[str, str]) -> None:
     """Draw one Run as it stands now; when it ends, the whole page is drawn anew and the timer stops."""
+    known = st.session_state.get(KNOWN)
     with central_session() as central:
-        progress = monitoring.run_progress(central=central, actor=actor, run_id=run_id)
-    if was_active and not is_active(progress.run.status):
-        st.rerun(scope="app")
-    show_run(progress, names)
+        progress = monitoring.run_progress(
+            central=central,
+            actor=actor,
+            run_id=run_id,
+            known=known if isinstance(known, monitoring.RunProgress) else None,
+        )
+        st.session_state[KNOWN] = progress
+        if was_active and not is_active(progress.run.status):
+            st.rerun(scope="app")
+        show_run(central, actor, progress, names, newest_id=newest_id)
 
 
 @st.fragment(run_every=4)
@@ -61,10 +72,10 @@ def watch_for_news(actor: Actor, newest_id: int | None) -> None:
         st.rerun(scope="app")
 
 
-def chosen_run(runs: list[TrainingRun]) -> int:
-    """Return the id of the Run that the address names, or of the newest."""
+def chosen_run(default: int) -> int:
+    """Return the id of the Run that the address names, or the default."""
     asked = st.query_params.get("run", "")
-    return int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 10 else runs[0].id
+    return int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 10 else default
 
 
 @acting(Permission.TRAINING_READ)
@@ -76,12 +87,19 @@ def choose_run(actor: Actor, run_id: int | None) -> None:
         st.query_params["run"] = str(run_id)
 
 
-def show_chosen(run_id: int, *, newest_id: int, can_cancel: bool) -> None:
-    """Show which Run is drawn below, with the way back to the newest one and the cancel button."""
+def show_chosen(run_id: int, *, default: int, can_cancel: bool, compared: list[int]) -> None:
+    """Show which Run is drawn below, with the ways to the newest one and to the comparison, and cancel."""
     with st.container(horizontal=True, vertical_alignment="center"):
         st.header(f"Run {run_id}", anchor=False, width="content")
         st.space("stretch")
-        if run_id != newest_id:
+        if len(compared) > 1:
+            st.page_link(
+                page("compare"),
+                label="Compare with others",
+                icon=":material/compare_arrows:",
+                query_params={"runs": ",".join(map(str, compared))},
+            )
+        if run_id != default:
             st.button("Show the newest run", key="training_newest", on_click=choose_run, args=(None,))
         if can_cancel and st.button("Cancel run", icon=":material/stop:", key="training_cancel"):
             open_dialog(CANCEL)
@@ -89,34 +107,48 @@ def show_chosen(run_id: int, *, newest_id: int, can_cancel: bool) -> None:
         cancel_dialog(run_id)
 
 
-def show_others(runs: Page[TrainingRun], run_id: int, *, newest_id: int, active: bool) -> None:
+def show_list(runs: Page[RunLine], *, cursor: str | None) -> None:
     """List the Runs to choose from."""
-    # The Run that is drawn live above would stand here with a status of some seconds ago.
-    others = [run for run in runs.items if not (active and run.id == run_id)]
-    if not others:
-        return
-    st.header("Earlier runs" if active else "All runs", anchor=False)
-    st.caption("Select a run to see its charts above.")
-    show_runs(others, key=f"training_runs_{newest_id}_{run_id}", choose=choose_run)
-    show_pager("training_runs", next_cursor=runs.next_cursor)
+    st.header("All runs", anchor=False)
+    st.pills(
+        "Kind of run",
+        list(KIND_SHORT),
+        format_func=KIND_SHORT.__getitem__,
+        key=KIND_LISTED,
+        label_visibility="collapsed",
+        on_change=first_page,
+        args=(LIST,),
+    )
+    if not runs.items:
+        st.markdown("There is no run of this kind yet.")
+    else:
+        st.caption("Open a run to see its charts above.")
+        opened = show_runs(runs.items, key="training_runs_table", page=cursor or "")
+        if opened is not None:
+            choose_run(opened)
+            st.rerun()
+    show_pager(LIST, next_cursor=runs.next_cursor)
 
 
 @acting(Permission.TRAINING_READ)
 def show_page(actor: Actor) -> None:
-    """Lay out the page from the newest Run down to the earlier ones."""
+    """Lay out the page from the newest Run down to the list."""
     st.title("Training", anchor=False)
     st.markdown(
         "The hospitals train one model together. Each hospital's patients stay in its own database; only model "
         "weights, counts, sums and metrics leave it."
     )
-    cursor = current_cursor("training_runs")
+    cursor, kind = current_cursor(LIST), st.session_state.get(KIND_LISTED)
     with central_session() as central:
         federation = monitoring.federation(central=central)
-        latest = training.list_runs(central=central, actor=actor, limit=1).items
-        listed = training.list_runs(central=central, actor=actor, cursor=cursor, limit=RUNS_PER_PAGE)
+        newest = run_list.run_lines(central=central, actor=actor, limit=2).items
+        running = run_list.running_run(central=central, actor=actor)
+        listed = run_list.run_lines(
+            central=central, actor=actor, kind=kind, cursor=cursor, limit=RUNS_PER_PAGE
+        )
     in_control = actor.may(Permission.TRAINING_CONTROL)
-    show_start(possible=in_control and not (latest and is_active(latest[0].status)))
-    if not latest:
+    show_start(possible=in_control)
+    if not newest:
         show_empty(
             "No model exists yet",
             "Press **Start round** to train the first one. It takes about a minute."
@@ -127,15 +159,17 @@ def show_page(actor: Actor) -> None:
         watch_for_news(None)
         return
 
-    newest = latest[0]
-    run_id = chosen_run(latest)
-    active = any(run.id == run_id and is_active(run.status) for run in [newest, *listed.items])
-    show_chosen(run_id, newest_id=newest.id, can_cancel=in_control and active)
+    default = running or newest[0].id
+    run_id = chosen_run(default)
+    active = any(run.id == run_id and is_active(run.status) for run in [*newest, *listed.items])
+    active = active or run_id == running
+    compared = list(dict.fromkeys([run_id, *(run.id for run in newest)]))[:2]
+    show_chosen(run_id, default=default, can_cancel=in_control and active, compared=compared)
     names = {site.code: site.name for site in federation.sites}
-    st.fragment(draw_run, run_every=1 if active else None)(run_id, active, names)
+    st.fragment(draw_run, run_every=1 if active else None)(run_id, active, newest[0].id, names)
     if not active:
-        watch_for_news(newest.id)
-    show_others(listed, run_id, newest_id=newest.id, active=active)
+        watch_for_news(newest[0].id)
+    show_list(listed, cursor=cursor)
 
 
 show_page()

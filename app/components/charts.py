@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import plotly.graph_objects as go
 
@@ -16,9 +16,13 @@ from app.components.browser import is_telephone, theme_colour
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 # Shape says the same as colour, for print and for those who see no colour.
 SHAPES = ("circle", "square", "diamond", "triangle-up", "x", "pentagon")
+_RUN_COLOURS = (*COLOURS, "#8C6D31", "#7B4FA3")
 MANY_POINTS = 25
 ALL = "all"
 ALL_NAME = "All hospitals"
+
+
+ChartSpec = dict[str, Any]  # data and layout as Plotly.js wants them
 
 
 class Point(Protocol):
@@ -34,6 +38,13 @@ class Point(Protocol):
     def r2(self) -> float | None: ...
     @property
     def num_examples(self) -> int | None: ...
+
+
+class Band(Protocol):
+    """The lowest and highest value of any Site after one Round; the metrics are pairs, under their names."""
+
+    @property
+    def round_number(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -63,6 +74,17 @@ METRICS: tuple[ChartMetric, ...] = (
     ChartMetric("mae", "Mean absolute error (MAE)", "Lower is better", "USD a year", "$,.0f"),
     ChartMetric("r2", "R²", "Higher is better, 1 is perfect", "Share of variation explained", ".3f"),
 )
+# Of a Site's training; there is no such value of all Sites together.
+WORK_METRICS: tuple[ChartMetric, ...] = (
+    ChartMetric("seconds", "Time at each hospital", "For its training in that round", "Seconds", ".2f"),
+    ChartMetric(
+        "update_norm",
+        "Size of each hospital's update",
+        "How far its training moved the model; one far above the others is suspect",
+        "L2 norm of the change in weights",
+        ".3f",
+    ),
+)
 
 
 def lines_for(names: Mapping[str, str]) -> list[Line]:
@@ -79,22 +101,23 @@ def lines_for(names: Mapping[str, str]) -> list[Line]:
         The thicker line of all, then one an institution in the order of their codes.
     """
     lines = [
-        Line(code, names[code], COLOURS[index % len(COLOURS)], SHAPES[index % len(SHAPES)], 1.8)
+        Line(code, names[code], COLOURS[index % len(COLOURS)], _shape(index), 1.8)
         for index, code in enumerate(sorted(names))
     ]
     return [Line(ALL, ALL_NAME, theme_colour("textColor"), "circle", 4.0), *lines]
 
 
-def metric_figure(
+def metric_spec(
     metric: ChartMetric,
     *,
     lines: Sequence[Line],
-    points: Mapping[str, Sequence[Point]],
+    points: Mapping[str, Sequence[Any]],
     shown: Collection[str],
     rounds: tuple[int, int],
-    live: bool,
-) -> go.Figure:
-    """Draw one metric over the Rounds of a Run.
+    band: Sequence[Band] = (),
+    baseline: float | None = None,
+) -> ChartSpec:
+    """Draw one metric over the Rounds of a Run, or of several.
 
     Parameters
     ----------
@@ -104,49 +127,102 @@ def metric_figure(
         Codes of the lines that the reader wants to see.
     rounds
         First and last Round of the axis. It has its full length from the start, so that nothing jumps.
-    live
-        Whether the chart is about to be drawn anew. Streamlit then makes a new one, which forgets what was zoomed
-        with the mouse, so the mouse does not zoom.
+    band
+        The lowest and highest value of any Site by Round, as an area behind the lines.
+    baseline
+        The same metric of the least squares baseline, as a line across.
     """
-    figure = go.Figure()
     first, last = rounds
+    data = _band(metric, [each for each in band if first <= each.round_number <= last])
     for line in reversed(lines):  # drawn last, the line of all lies on top
         series = [point for point in points.get(line.code, ()) if first <= point.round_number <= last]
-        if line.code not in shown or not series:
-            continue
-        figure.add_trace(
-            go.Scatter(
-                x=[point.round_number for point in series],
-                y=[getattr(point, metric.field) for point in series],
-                customdata=[
-                    [f"{point.num_examples:,} held-out patients" if point.num_examples is not None else ""]
-                    for point in series
-                ],
-                name=line.name,
-                uid=line.code,
-                mode="lines+markers",
-                line={"color": line.colour, "width": line.width},
-                marker={
-                    "color": line.colour,
-                    "symbol": line.shape,
-                    "size": 4 if len(series) > MANY_POINTS else 5 if line.code == ALL else 7,
-                },
-                hovertemplate=(
-                    f"<b>%{{fullData.name}}</b><br>Round %{{x}}: <b>%{{y:{metric.format}}}</b>"
-                    "<br>%{customdata[0]}<extra></extra>"
-                ),
-            )
-        )
+        if line.code in shown and any(getattr(point, metric.field) is not None for point in series):
+            data.append(_trace(metric, line, series))
+    layout = _layout(metric, first, last, numbers=bool(data) or baseline is not None)
+    if baseline is not None:
+        layout["shapes"] = [_baseline(metric, baseline)]
+    return {"data": data, "layout": layout}
+
+
+def _trace(metric: ChartMetric, line: Line, series: Sequence[Any]) -> dict[str, Any]:
+    patients = [getattr(point, "num_examples", None) for point in series]
+    return {
+        "type": "scatter",
+        "x": [point.round_number for point in series],
+        "y": [getattr(point, metric.field) for point in series],
+        "customdata": [
+            f"<br>{number:,} held-out patients" if number is not None and metric in METRICS else ""
+            for number in patients
+        ],
+        "name": line.name,
+        "uid": line.code,
+        "mode": "lines+markers",
+        "line": {"color": line.colour, "width": line.width},
+        "marker": {
+            "color": line.colour,
+            "symbol": line.shape,
+            "size": 4 if len(series) > MANY_POINTS else 5 if line.code == ALL else 7,
+        },
+        "hovertemplate": (
+            f"<b>%{{fullData.name}}</b><br>Round %{{x}}: <b>%{{y:{metric.format}}}</b>"
+            "%{customdata}<extra></extra>"
+        ),
+    }
+
+
+def _band(metric: ChartMetric, ranges: Sequence[Band]) -> list[dict[str, Any]]:
+    known = [(each.round_number, pair) for each in ranges if (pair := getattr(each, metric.field, None))]
+    colour = theme_colour("grayColor")
+    edge = {"type": "scatter", "mode": "lines", "line": {"color": colour, "width": 0.6, "dash": "dot"}}
+    return [
+        {
+            **edge,
+            "x": [number for number, _ in known],
+            "y": [pair[at] for _, pair in known],
+            "name": name,
+            "uid": name,
+            "hovertemplate": f"<b>{name}</b><br>Round %{{x}}: <b>%{{y:{metric.format}}}</b><extra></extra>",
+            **({"fill": "tonexty", "fillcolor": f"{colour}22"} if at else {}),
+        }
+        for at, name in enumerate(("Lowest hospital", "Highest hospital"))
+        if known
+    ]
+
+
+def _baseline(metric: ChartMetric, value: float) -> dict[str, Any]:
+    colour = theme_colour("grayTextColor")
+    return {
+        "type": "line",
+        "xref": "paper",
+        "x0": 0,
+        "x1": 1,
+        "y0": value,
+        "y1": value,
+        "line": {"color": colour, "width": 2, "dash": "dash"},
+        "label": {
+            "text": f"least squares {_written(metric, value)}",
+            "textposition": "end",
+            "yanchor": "bottom" if metric.field == "r2" else "top",
+            "font": {"size": 11, "color": colour},
+        },
+    }
+
+
+def _written(metric: ChartMetric, value: float) -> str:
+    return f"${value:,.0f}" if metric.field == "mae" else f"{value:.3f}"
+
+
+def _layout(metric: ChartMetric, first: int, last: int, *, numbers: bool) -> dict[str, Any]:
     few = last - first < 10
-    figure.update_layout(
-        height=290,
-        margin={"l": 4, "r": 8, "t": 8, "b": 4},
-        showlegend=False,
-        hovermode="closest",
-        hoverlabel={"namelength": -1},
+    return {
+        "height": 290,
+        "margin": {"l": 4, "r": 8, "t": 8, "b": 4},
+        "showlegend": False,
+        "hovermode": "closest",
+        "hoverlabel": {"namelength": -1},
         # A finger that scrolls the page over a chart must not draw a zoom box.
-        dragmode=False if live or is_telephone() else "zoom",
-        xaxis={
+        "dragmode": False if is_telephone() else "zoom",
+        "xaxis": {
             "title": {"text": "Round", "standoff": 6},
             "range": [first - 0.5, max(last, first + 1) + 0.5],
             "tickmode": "linear" if few else "auto",
@@ -156,17 +232,16 @@ def metric_figure(
             "showgrid": False,
             "zeroline": False,
         },
-        yaxis={
+        "yaxis": {
             "title": {"text": metric.axis, "standoff": 8},
             "tickformat": "$,~s" if metric.field == "mae" else None,
             "automargin": True,
             "nticks": 6,
             # Without a point the axis would invent numbers.
-            "showticklabels": any(points.get(line.code) for line in lines),
+            "showticklabels": numbers,
             "zeroline": False,
         },
-    )
-    return figure
+    }
 
 
 def sparkline(metric: ChartMetric, points: Sequence[Point]) -> go.Figure:
@@ -195,6 +270,19 @@ def sparkline(metric: ChartMetric, points: Sequence[Point]) -> go.Figure:
         yaxis={"visible": False, "fixedrange": True},
     )
     return figure
+
+
+def _shape(index: int) -> str:
+    """Return another shape when a colour comes round again."""
+    return SHAPES[(index + index // len(COLOURS)) % len(SHAPES)]
+
+
+def lines_of_runs(names: Mapping[str, str]) -> list[Line]:
+    """Give every one of up to eight Runs that are compared its line, by its id as a text."""
+    return [
+        Line(code, name, _RUN_COLOURS[at % len(_RUN_COLOURS)], SHAPES[at % len(SHAPES)], 2.4)
+        for at, (code, name) in enumerate(names.items())
+    ]
 
 
 def swatch(line: Line) -> str:

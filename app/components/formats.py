@@ -10,7 +10,7 @@ from typing import Any
 
 from app.components.browser import browser_zone
 from db.site import PatientAction
-from db.states import Role, RunStatus, VersionStatus
+from db.states import Role, RunKind, RunStatus, VersionStatus
 from fl.features import FEATURES, Feature
 
 NOT_KNOWN = "–"
@@ -32,6 +32,12 @@ RUN_STATUS_NAMES: dict[str, str] = {
     RunStatus.COMPLETED: "Completed",
     RunStatus.FAILED: "Failed",
     RunStatus.CANCELLED: "Cancelled",
+}
+RUN_KIND_NAMES: dict[str, str] = {
+    RunKind.FEDERATED: "Train a model",
+    RunKind.LEAST_SQUARES: "Least squares baseline only",
+    RunKind.COHORT: "Describe the patients",
+    RunKind.EVALUATION: "Evaluate a version",
 }
 VERSION_STATUS_NAMES: dict[str, str] = {
     VersionStatus.CHAMPION: "In use",

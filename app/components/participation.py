@@ -1,4 +1,4 @@
-"""Who took part in a Run: one line an institution, from what every Site sent in every Round and phase."""
+"""Who took part in a Run: one line an institution, from how often every Site answered in which way."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ OUTCOME_NAMES: dict[str, str] = {
 }
 
 
-class Answer(Protocol):
-    """What one Site sent in one Round and phase, or why it sent nothing."""
+class Answers(Protocol):
+    """How often one Site answered in one way; `rounds` names some of the Rounds, 0 is the statistics."""
 
     @property
     def code(self) -> str: ...
@@ -27,11 +27,13 @@ class Answer(Protocol):
     @property
     def phase(self) -> str: ...
     @property
-    def round_number(self) -> int: ...
-    @property
     def outcome(self) -> str: ...
     @property
     def reason(self) -> str | None: ...
+    @property
+    def count(self) -> int: ...
+    @property
+    def rounds(self) -> list[int]: ...
     @property
     def num_examples(self) -> int | None: ...
 
@@ -48,35 +50,39 @@ class SiteShare:
     reason: str
 
 
-def shares(answers: Iterable[Answer]) -> list[SiteShare]:
-    """Summarise all answers of a Run, one line an institution in the order of their codes."""
-    by_code: dict[str, list[Answer]] = {}
+def shares(answers: Iterable[Answers], rounds: int) -> list[SiteShare]:
+    """Summarise all answers of a Run, one line an institution in the order of their codes.
+
+    Parameters
+    ----------
+    answers
+        The last answer of each kind last.
+    rounds
+        Rounds that have been aggregated; one that still waits for a Site is no absence.
+    """
+    by_code: dict[str, list[Answers]] = {}
     for answer in answers:
         by_code.setdefault(answer.code, []).append(answer)
-    rounds = {
-        answer.round_number for each in by_code.values() for answer in each if answer.phase == Phase.TRAIN
-    }
     return [_share(code, by_code[code], rounds) for code in sorted(by_code)]
 
 
-def _share(code: str, answers: list[Answer], rounds: set[int]) -> SiteShare:
+def _share(code: str, answers: list[Answers], rounds: int) -> SiteShare:
     trained = [answer for answer in answers if answer.phase == Phase.TRAIN]
-    # The last Round may still be waiting for this Site; that is no absence.
-    answered = {answer.round_number for answer in trained}
-    num_rounds = len(answered | {number for number in rounds if number < max(rounds)})
+    num_rounds = max(rounds, sum(answer.count for answer in trained))
     used = [answer for answer in trained if answer.outcome == SiteOutcome.OK]
+    num_used = sum(answer.count for answer in used)
     evaluated = [
         answer for answer in answers if answer.phase == Phase.EVALUATE and answer.outcome == SiteOutcome.OK
     ]
     troubles = [answer for answer in answers if answer.outcome != SiteOutcome.OK]
     if not num_rounds and not troubles:
         took_part = "Joined"
-    elif not used:
+    elif not num_used:
         took_part = OUTCOME_NAMES[troubles[-1].outcome] if troubles else "Not yet"
-    elif len(used) == num_rounds:
+    elif num_used == num_rounds:
         took_part = "Yes, " + ("the only round" if num_rounds == 1 else f"all {count(num_rounds, 'round')}")
     else:
-        took_part = f"{len(used)} of {count(num_rounds, 'round')}"
+        took_part = f"{num_used:,} of {count(num_rounds, 'round')}"
     return SiteShare(
         code=code,
         name=answers[0].name,
@@ -87,18 +93,23 @@ def _share(code: str, answers: list[Answer], rounds: set[int]) -> SiteShare:
     )
 
 
-def _reasons(troubles: list[Answer]) -> str:
-    rounds_of: dict[str, list[int]] = {}
+def _reasons(troubles: list[Answers]) -> str:
+    rounds_of: dict[str, set[int]] = {}
+    most: dict[str, int] = {}
     for answer in troubles:
-        rounds = rounds_of.setdefault(answer.reason or OUTCOME_NAMES[answer.outcome], [])
-        if answer.round_number and answer.round_number not in rounds:
-            rounds.append(answer.round_number)
+        reason = answer.reason or OUTCOME_NAMES[answer.outcome]
+        rounds_of.setdefault(reason, set()).update(number for number in answer.rounds if number)
+        # Training and evaluation of one Round fail together; that is one Round.
+        most[reason] = max(most.get(reason, 0), answer.count)
     sentences = []
     for reason, rounds in rounds_of.items():
+        named = ", ".join(str(number) for number in sorted(rounds))
+        unnamed = most[reason] - len(rounds)
         if not rounds:
             sentences.append(reason)
-        elif len(rounds) == 1:
-            sentences.append(f"Round {rounds[0]}: {reason}")
+        elif len(rounds) == 1 and unnamed <= 0:
+            sentences.append(f"Round {named}: {reason}")
         else:
-            sentences.append(f"Rounds {', '.join(map(str, rounds))}: {reason}")
+            more = f" and {count(unnamed)} more" if unnamed > 0 else ""
+            sentences.append(f"Rounds {named}{more}: {reason}")
     return " ".join(sentences)

@@ -7,7 +7,7 @@ and a click on a heading orders only the page that is shown.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 import streamlit as st
 
@@ -56,12 +56,15 @@ class Row:
         One text a column, shown as it is.
     unknown
         Columns whose value is not known, by their place.
+    lines
+        Of some columns, by their place: values that are drawn as a small line before the text, which says the last.
     """
 
     id: str
     href: str
     cells: list[str]
     unknown: list[int]
+    lines: dict[int, list[float]] = field(default_factory=dict)
 
 
 def show_row_table(

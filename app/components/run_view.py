@@ -1,4 +1,4 @@
-"""One Run as people see it: steps, figures of the last Round, charts, and who took part."""
+"""One Run as people see it: steps, figures of the last Round, charts, who took part, its log and its results."""
 
 from __future__ import annotations
 
@@ -7,80 +7,87 @@ from datetime import UTC, datetime
 
 import pandas as pd
 import streamlit as st
+from sqlalchemy.orm import Session
 
-from app.components import charts
-from app.components.formats import count, duration, number, plain, usd, when
-from app.components.navigation import page
+from app.actor import Actor
+from app.components.formats import RUN_KIND_NAMES, count, duration, number, plain, usd, when
+from app.components.navigation import PAGES, page
 from app.components.participation import shares
+from app.components.run_charts import chart_in_words, evaluated_rounds, is_active, show_charts
+from app.components.run_grid import choose_page, rounds_on_a_page, show_grid
+from app.components.run_log import show_log
+from app.components.run_results import show_baseline, show_evaluation, show_gains
+from app.components.run_start import resume
 from app.components.stepper import show_steps, steps_of
-from app.services.monitoring import RoundPoint, RunProgress
-from db.states import ENDED_STATUSES, RunStatus
+from app.permissions import Permission
+from app.services.monitoring import RunProgress
+from app.services.run_results import baseline_of, evaluation_of, gains_of
+from app.services.run_sites import AnswerCount, answer_counts, every_site, grid_rounds, participation_grid
+from db.states import RunKind, RunStatus
+from fl.settings import STRATEGIES
 
-FEWEST_ROUNDS_TO_CHOOSE = 5
-AXIS_STEP = 20  # rounds
-CHART_CONFIG = {
-    "displaylogo": False,
-    "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d"],
-}
-
-
-def is_active(status: str) -> bool:
-    """Tell whether a Run of that status may still change."""
-    return status not in ENDED_STATUSES
+__all__ = ["chart_in_words", "evaluated_rounds", "is_active", "show_run"]
 
 
-def evaluated_rounds(progress: RunProgress) -> list[RoundPoint]:
-    """Return the Rounds whose model was evaluated; the one at work, and one that failed, have no metrics."""
-    return [point for point in progress.rounds if point.loss is not None]
-
-
-def show_run(progress: RunProgress, names: Mapping[str, str]) -> None:
-    """Draw a Run, live or ended.
+def show_run(
+    central: Session, actor: Actor, progress: RunProgress, names: Mapping[str, str], *, newest_id: int
+) -> None:
+    """Draw a Run, live or ended, of any kind.
 
     Parameters
     ----------
     names
         Institution code -> name of the whole consortium, so that colours do not depend on who takes part.
+    newest_id
+        Of the newest Run; a request to resume is told apart by it.
     """
     run = progress.run
+    trains = run.kind == RunKind.FEDERATED
+    answers = answer_counts(central=central, actor=actor, run_id=run.id)
+    known = {**names, **every_site(answers)}
     show_steps(
         steps_of(
             run.status,
+            kind=run.kind,
             reached=_reached(progress),
             current_round=run.current_round,
             num_rounds=run.num_rounds,
         )
     )
-    _show_state(progress)
-    if progress.rounds or is_active(run.status):
+    _show_state(actor, progress, newest_id)
+    if trains and (progress.rounds or is_active(run.status)):
         _show_last_round(progress)
-        _show_charts(progress, names)
-    _show_participation(progress)
+        show_charts(central, actor, progress, known)
+    _show_results(progress, known)
+    _show_participation(central, actor, progress, answers)
+    show_log(central, actor, run.id)
 
 
 def _reached(progress: RunProgress) -> str:
     if progress.rounds:
         all_evaluated = len(evaluated_rounds(progress)) >= progress.run.num_rounds
         return RunStatus.EVALUATING if all_evaluated else RunStatus.TRAINING
-    if progress.participation:
+    if progress.asked_sites:
         return RunStatus.STATISTICS
     return RunStatus.STARTING if progress.run.started_at else RunStatus.QUEUED
 
 
-def _show_state(progress: RunProgress) -> None:
+def _show_state(actor: Actor, progress: RunProgress, newest_id: int) -> None:
     run = progress.run
     if is_active(run.status):
         words = (
             "Cancelling; the present round is still being ended" if run.cancel_requested else progress.stage
         )
-        st.progress(min(len(evaluated_rounds(progress)) / run.num_rounds, 1.0), text=plain(words))
+        done = len(evaluated_rounds(progress)) / run.num_rounds if run.num_rounds else 0.0
+        st.progress(min(done, 1.0), text=plain(words))
     elif run.status == RunStatus.FAILED:
         st.error(plain(run.error or "The run failed."), icon=":material/error:")
-        st.markdown("The model in use was not touched. An administrator can start another run.")
+        _offer_to_resume(actor, progress, newest_id, "An administrator can start another run.")
     elif run.status == RunStatus.CANCELLED:
         st.warning(
             "This run was cancelled. The model in use was not touched.", icon=":material/do_not_disturb_on:"
         )
+        _offer_to_resume(actor, progress, newest_id, "")
     elif progress.model_version:
         with st.container(horizontal=True, vertical_alignment="center"):
             st.success(
@@ -92,14 +99,39 @@ def _show_state(progress: RunProgress) -> None:
     _show_facts(progress)
 
 
+def _offer_to_resume(actor: Actor, progress: RunProgress, newest_id: int, otherwise: str) -> None:
+    run = progress.run
+    failed = "The model in use was not touched." if run.status == RunStatus.FAILED else ""
+    if not run.saved_round:
+        if failed or otherwise:
+            st.markdown(f"{failed} {otherwise}")
+        return
+    saved = "Round 1 is saved." if run.saved_round == 1 else f"Its rounds up to {run.saved_round} are saved."
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(f"{failed} {saved}", width="content")
+        if actor.may(Permission.TRAINING_CONTROL) and st.button(
+            f"Resume after round {run.saved_round}", icon=":material/resume:", key="training_resume"
+        ):
+            resume(run.id, newest_id)
+
+
 def _show_facts(progress: RunProgress) -> None:
     run = progress.run
-    facts = [f"Requested by {plain(run.requested_by_name or 'a rule')} on {plain(when(run.requested_at))}"]
+    who = run.requested_by_name or (f"the trigger {run.trigger_name}" if run.trigger_name else "a rule")
+    facts = [f"Requested by {plain(who)} on {plain(when(run.requested_at))}"]
     if run.started_at:
         until = run.finished_at or datetime.now(UTC)
         verb = "took" if run.finished_at else "running for"
         facts.append(f"{verb} {duration((until - run.started_at).total_seconds())}")
-    facts.append(f"strategy {plain(run.strategy)}")
+    if run.kind == RunKind.FEDERATED:
+        known = STRATEGIES.get(run.strategy)
+        facts.append(f"strategy {plain(known.label if known else run.strategy)}")
+        if run.start_version:
+            facts.append(f"started from {plain(run.start_version)}")
+    else:
+        facts.append(plain(RUN_KIND_NAMES[run.kind]))
+    if run.resumed_from_id:
+        facts.append(f"goes on with [run {run.resumed_from_id}](?run={run.resumed_from_id})")
     st.caption(" · ".join(facts))
 
 
@@ -134,82 +166,42 @@ def _show_last_round(progress: RunProgress) -> None:
     st.caption(f"On held-out patients of all hospitals, {after}. Held-out patients are never trained on.")
 
 
-def _show_charts(progress: RunProgress, names: Mapping[str, str]) -> None:
-    known = dict(names)
-    known.update({site.code: site.name for site in progress.sites})
-    known.update({answer.code: answer.name for answer in progress.participation})
-    lines = charts.lines_for(known)
-    labels = {line.code: f"![]({charts.swatch(line)}) {plain(line.name)}" for line in lines}
-    shown = st.pills(
-        "Lines shown",
-        list(labels),
-        selection_mode="multi",
-        default=list(labels),
-        format_func=labels.__getitem__,
-        key="training_lines",
-        label_visibility="collapsed",
-        wrap=True,
-    )
-    rounds = _rounds_shown(progress)
-    points: dict[str, list[charts.Point]] = {site.code: list(site.points) for site in progress.sites}
-    points[charts.ALL] = list(evaluated_rounds(progress))
-    for metric, column in zip(charts.METRICS, st.columns(len(charts.METRICS), gap="medium"), strict=True):
-        with column, st.container(gap="xxsmall"):
-            st.markdown(f"**{metric.heading}**  \n:small[:gray[{metric.note}]]")
-            st.plotly_chart(
-                charts.metric_figure(
-                    metric,
-                    lines=lines,
-                    points=points,
-                    shown=shown,
-                    rounds=rounds,
-                    live=is_active(progress.run.status),
-                ),
-                key=f"training_{metric.field}",
-                config=CHART_CONFIG,
-                alt=chart_in_words(metric, progress),
-            )
+def _show_results(progress: RunProgress, names: Mapping[str, str]) -> None:
+    run = progress.run
+    if run.kind == RunKind.FEDERATED:
+        show_gains(gains_of(run.results), names)
+        return
+    if run.status != RunStatus.COMPLETED:
+        return
+    if run.kind == RunKind.LEAST_SQUARES and (baseline := baseline_of(run.results)) is not None:
+        show_baseline(baseline, names)
+    elif run.kind == RunKind.EVALUATION and (evaluation := evaluation_of(run.results)) is not None:
+        show_evaluation(evaluation, names)
+        st.page_link(
+            page("models"),
+            label="Decide on the version",
+            icon=":material/arrow_forward:",
+            query_params={"version": evaluation.version},
+        )
+    elif run.kind == RunKind.COHORT and "cohort" in {entry.name for entry in PAGES}:
+        st.page_link(page("cohort"), label="See the patients' description", icon=":material/arrow_forward:")
+    else:
+        st.markdown("This run is complete and left nothing to show here.")
 
 
-def _rounds_shown(progress: RunProgress) -> tuple[int, int]:
-    """Let the reader look closer at some Rounds of a long Run; unlike a zoom, it survives every redraw."""
-    planned = progress.run.num_rounds
-    if planned < FEWEST_ROUNDS_TO_CHOOSE:
-        return 1, planned
-    first, last = st.slider(
-        "Rounds shown", 1, planned, (1, planned), key=f"training_rounds_{progress.run.id}", width=420
-    )
-    return first, _axis_end(progress) if last == planned else last
-
-
-def _axis_end(progress: RunProgress) -> int:
-    """Return the last Round of the axis: ahead of a live Run in steps, so that it neither jumps nor stands empty."""
-    done = max((point.round_number for point in evaluated_rounds(progress)), default=1)
-    if not is_active(progress.run.status):
-        return done
-    return min(progress.run.num_rounds, -(-done // AXIS_STEP) * AXIS_STEP)
-
-
-def chart_in_words(metric: charts.ChartMetric, progress: RunProgress) -> str:
-    """Say what a chart shows to those who do not see it: how the metric was at first and at last."""
-    rounds = evaluated_rounds(progress)
-    if not rounds:
-        return f"{metric.heading} by round; no round has ended yet."
-    first, last = rounds[0], rounds[-1]
-    start, end = getattr(first, metric.field), getattr(last, metric.field)
-    if start is None or end is None:
-        return f"{metric.heading} by round."
-    return (
-        f"{metric.heading} by round, all hospitals together: {start:,.3f} after round {first.round_number}, "
-        f"{end:,.3f} after round {last.round_number}."
-    )
-
-
-def _show_participation(progress: RunProgress) -> None:
-    lines = shares(progress.participation)
+def _show_participation(
+    central: Session, actor: Actor, progress: RunProgress, answers: list[AnswerCount]
+) -> None:
+    run = progress.run
+    lines = shares(answers, sum(1 for point in progress.rounds if point.clients_participated))
     if not lines:
         return
     st.header("Who took part", anchor=False)
+    if run.kind == RunKind.FEDERATED:
+        at = choose_page(progress)
+        rounds = grid_rounds(run.current_round, at, rounds_on_a_page())
+        cells = participation_grid(central=central, actor=actor, run_id=run.id, rounds=rounds)
+        show_grid(cells, every_site(answers), rounds)
     rows = [
         {
             "Hospital": plain(line.name),
@@ -223,4 +215,6 @@ def _show_participation(progress: RunProgress) -> None:
     table = pd.DataFrame(rows)
     if not any(line.reason for line in lines):
         table = table.drop(columns="Remark")
+    if run.kind != RunKind.FEDERATED:
+        table = table.drop(columns=["Rows trained on", "Rows held out"])
     st.table(table, border="horizontal", hide_index=True)

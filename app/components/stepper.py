@@ -10,7 +10,7 @@ import streamlit as st
 
 from app.components.browser import theme_colour
 from app.components.formats import RUN_STATUS_NAMES
-from db.states import RunStatus
+from db.states import RunKind, RunStatus
 
 StepState = Literal["done", "now", "todo", "bad"]
 
@@ -62,7 +62,23 @@ class Step:
     state: StepState
 
 
-def steps_of(status: str, *, reached: str, current_round: int, num_rounds: int) -> list[Step]:
+# A Run that trains nothing asks the hospitals once.
+_PASSED_WITHOUT_TRAINING = (
+    RunStatus.QUEUED,
+    RunStatus.STARTING,
+    RunStatus.EVALUATING,
+    RunStatus.COMPLETED,
+)
+
+
+def steps_of(
+    status: str,
+    *,
+    reached: str,
+    current_round: int,
+    num_rounds: int,
+    kind: str = RunKind.FEDERATED,
+) -> list[Step]:
     """Return the steps of a Run.
 
     Parameters
@@ -74,10 +90,15 @@ def steps_of(status: str, *, reached: str, current_round: int, num_rounds: int) 
         ended.
     """
     ended_badly = status in (RunStatus.FAILED, RunStatus.CANCELLED)
-    present = _PASSED.index(RunStatus(reached if ended_badly else status))
+    trains = kind == RunKind.FEDERATED
+    passes = _PASSED if trains else _PASSED_WITHOUT_TRAINING
+    at = RunStatus(reached if ended_badly else status)
+    present = passes.index(at if at in passes else RunStatus.EVALUATING)
     steps: list[Step] = []
-    for index, passed in enumerate(_PASSED):
+    for index, passed in enumerate(passes):
         label = RUN_STATUS_NAMES[passed]
+        if passed == RunStatus.EVALUATING and not trains:
+            label = "Asking the hospitals"
         if passed == RunStatus.TRAINING and current_round:
             label = f"Round {current_round} of {num_rounds}"
         state: StepState = "todo"

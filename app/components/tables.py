@@ -1,4 +1,4 @@
-"""Lists of Runs, predictions and model versions as tables; a callback is told which row was chosen."""
+"""Lists of predictions and model versions as tables; a callback is told which row was chosen."""
 
 from __future__ import annotations
 
@@ -10,17 +10,15 @@ import streamlit as st
 
 from app.components.browser import browser_zone, is_telephone
 from app.components.formats import (
-    RUN_STATUS_NAMES,
     VERSION_STATUS_NAMES,
     count,
-    duration,
     feature_heading,
     feature_value,
     number,
     usd,
     when,
 )
-from db.central import ModelVersion, TrainingRun
+from db.central import ModelVersion
 from db.site import Prediction
 from fl.features import FEATURES
 
@@ -32,30 +30,10 @@ FIGURES = {
     "MAE (USD a year)",
     "RMSE (USD a year)",
     "Rows trained on",
-    "Took",
     *(feature_heading(feature) for feature in FEATURES if feature.kind != "category"),
 }
 
 Id = TypeVar("Id")
-
-
-def show_runs(runs: Sequence[TrainingRun], *, key: str, choose: Callable[[int], object]) -> None:
-    """Show Runs, newest first; `choose` gets the id of the selected one."""
-    zone = browser_zone()
-    rows = [
-        {
-            "Run": run.id,
-            "Status": RUN_STATUS_NAMES[run.status],
-            "Rounds": f"{run.current_round} of {run.num_rounds}",
-            "Requested": when(run.requested_at, zone),
-            "By": run.requester.name if run.requester else "a rule",
-            "Took": duration((run.finished_at - run.started_at).total_seconds())
-            if run.finished_at and run.started_at
-            else "–",
-        }
-        for run in runs
-    ]
-    _choosable([run.id for run in runs], rows, key=key, choose=choose, alt="Training runs, newest first")
 
 
 def show_predictions(predictions: Sequence[Prediction], *, key: str) -> None:

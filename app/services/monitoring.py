@@ -2,51 +2,115 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy import bindparam, func, select
+from sqlalchemy.orm import Session, aliased
 
 from app.actor import Actor
 from app.errors import NotFound
 from app.permissions import Permission
 from app.services.metrics import finite
 from app.services.paging import LARGEST_ID
-from db.central import Institution, MedicalWorker, ModelVersion, SiteResult, TrainingRound, TrainingRun
+from db.central import (
+    Institution,
+    MedicalWorker,
+    ModelVersion,
+    SiteResult,
+    TrainingRound,
+    TrainingRun,
+    TrainingTrigger,
+)
 from db.federation import FederationStatus
-from db.states import Phase, RunStatus
+from db.states import RunKind, RunStatus
 
 HEARTBEAT_LIMIT = timedelta(seconds=10)
+
+_start = aliased(ModelVersion)
+# A fragment of the page may hold this Run from a moment ago, hence populate_existing.
+_RUN = (
+    select(
+        TrainingRun,
+        MedicalWorker.name,
+        TrainingTrigger.name,
+        select(ModelVersion.version)
+        .where(ModelVersion.run_id == TrainingRun.id)
+        .order_by(ModelVersion.id.desc())
+        .limit(1)
+        .scalar_subquery(),
+        select(_start.version).where(_start.id == TrainingRun.start_version_id).scalar_subquery(),
+        select(func.max(TrainingRound.round_number))
+        .where(TrainingRound.run_id == TrainingRun.id, TrainingRound.weights.is_not(None))
+        .scalar_subquery(),
+        select(SiteResult.id).where(SiteResult.run_id == TrainingRun.id).exists(),
+    )
+    .outerjoin(MedicalWorker, MedicalWorker.id == TrainingRun.requested_by)
+    .outerjoin(TrainingTrigger, TrainingTrigger.id == TrainingRun.trigger_id)
+    .where(TrainingRun.id == bindparam("run_id"))
+    .execution_options(populate_existing=True)
+)
+_ROUNDS = (
+    select(
+        TrainingRound.round_number,
+        TrainingRound.loss,
+        TrainingRound.mae,
+        TrainingRound.rmse,
+        TrainingRound.r2,
+        TrainingRound.num_examples,
+        TrainingRound.clients_participated,
+        TrainingRound.started_at,
+        TrainingRound.completed_at,
+    )
+    .where(TrainingRound.run_id == bindparam("run_id"), TrainingRound.round_number > bindparam("settled"))
+    .order_by(TrainingRound.round_number)
+)
 
 FederationState = Literal["up", "starting", "down"]
 
 
 @dataclass(frozen=True)
 class RunView:
-    """A Run as the page shows it."""
+    """A Run as the page shows it.
+
+    Attributes
+    ----------
+    trigger_name
+        Of the trigger that asked for it; None if a person did.
+    start_version
+        Name of the version that training started from, or that an evaluation is of.
+    results
+        What the Run found out besides its Rounds, by name; see `app.services.run_results`.
+    saved_round
+        The last Round whose weights were saved, from which another Run can go on; 0 if there is none.
+    """
 
     id: int
+    kind: str
     status: str
     num_rounds: int
     current_round: int
     strategy: str
+    settings: dict[str, Any]
     seed: int
     error: str | None
     requested_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
     requested_by_name: str | None
+    trigger_name: str | None
+    resumed_from_id: int | None
+    start_version: str | None
     cancel_requested: bool
+    results: dict[str, Any]
+    saved_round: int
 
 
 @dataclass(frozen=True)
 class RoundPoint:
-    """One point of a chart: MAE and RMSE in USD, loss of the standardised cost, `seconds` of the Round.
-
-    `clients_participated` is None in a Site's own series.
-    """
+    """One point of a chart: MAE and RMSE in USD, loss of the standardised cost, `seconds` of the Round."""
 
     round_number: int
     loss: float | None
@@ -59,31 +123,8 @@ class RoundPoint:
 
 
 @dataclass(frozen=True)
-class SiteSeries:
-    """One institution's evaluation of every Round's model on its own held-out patients."""
-
-    code: str
-    name: str
-    points: list[RoundPoint]
-
-
-@dataclass(frozen=True)
-class Participation:
-    """What one institution did in one Round and phase, or why it did not take part."""
-
-    code: str
-    name: str
-    phase: str
-    round_number: int
-    outcome: str
-    reason: str | None
-    num_examples: int | None
-    seconds: float | None
-
-
-@dataclass(frozen=True)
 class RunProgress:
-    """Everything that the live page draws of one Run.
+    """Where one Run is, and its Rounds.
 
     Attributes
     ----------
@@ -93,14 +134,20 @@ class RunProgress:
         Version that this Run made, if it has.
     stage
         One short sentence on where the Run is.
+    asked_sites
+        Whether any Site has answered or was found missing.
     """
 
     run: RunView
     rounds: list[RoundPoint]
-    sites: list[SiteSeries]
-    participation: list[Participation]
     model_version: str | None
     stage: str
+    asked_sites: bool
+
+    @property
+    def settled(self) -> int:
+        """Return the last Round about which nothing more can arrive: its evaluation comes with the next one."""
+        return max(self.run.current_round - 2, 0)
 
 
 @dataclass(frozen=True)
@@ -122,8 +169,15 @@ class FederationView:
     heartbeat_at: datetime | None
 
 
-def run_progress(*, central: Session, actor: Actor, run_id: int) -> RunProgress:
-    """Read one Run with its Rounds and what every institution sent, in two round trips.
+def run_progress(
+    *, central: Session, actor: Actor, run_id: int, known: RunProgress | None = None
+) -> RunProgress:
+    """Read one Run with its Rounds, in two round trips.
+
+    Parameters
+    ----------
+    known
+        What was read of it before: only the Rounds that may have changed since are read again.
 
     Raises
     ------
@@ -131,55 +185,36 @@ def run_progress(*, central: Session, actor: Actor, run_id: int) -> RunProgress:
         If there is no such Run.
     """
     actor.require(Permission.TRAINING_READ)
-    missing = NotFound(f"There is no Run {run_id}.")
-    if not 0 < run_id <= LARGEST_ID:
-        raise missing
-    version = (
-        select(ModelVersion.version)
-        .where(ModelVersion.run_id == TrainingRun.id)
-        .order_by(ModelVersion.id.desc())
-        .limit(1)
-        .scalar_subquery()
+    row = central.execute(_RUN, {"run_id": run_id}).one_or_none() if 0 < run_id <= LARGEST_ID else None
+    if row is None:
+        raise NotFound(f"There is no Run {run_id}.")
+    run, requester, trigger, version, start_version, saved_round, asked_sites = row
+    settled = known.settled if known is not None and known.run.id == run_id else 0
+    before = [point for point in known.rounds if point.round_number <= settled] if known and settled else []
+    newer = central.execute(_ROUNDS, {"run_id": run_id, "settled": settled})
+    view = RunView(
+        id=run.id,
+        kind=run.kind,
+        status=run.status,
+        num_rounds=run.num_rounds,
+        current_round=run.current_round,
+        strategy=run.strategy,
+        settings=run.settings,
+        seed=run.seed,
+        error=run.error,
+        requested_at=run.requested_at,
+        started_at=run.started_at,
+        finished_at=run.finished_at,
+        requested_by_name=requester,
+        trigger_name=trigger,
+        resumed_from_id=run.resumed_from_id,
+        start_version=start_version,
+        cancel_requested=run.cancel_requested_at is not None,
+        results=run.results,
+        saved_round=saved_round or 0,
     )
-    rows = central.execute(
-        select(TrainingRun, MedicalWorker.name, version, TrainingRound)
-        .outerjoin(MedicalWorker, MedicalWorker.id == TrainingRun.requested_by)
-        .outerjoin(TrainingRound, TrainingRound.run_id == TrainingRun.id)
-        .where(TrainingRun.id == run_id)
-        .order_by(TrainingRound.round_number)
-        # A fragment of the page may hold this Run from a moment ago.
-        .execution_options(populate_existing=True)
-    ).all()
-    if not rows:
-        raise missing
-    run, requester, model_version, _ = rows[0]
-    results = central.execute(
-        select(SiteResult, Institution.code, Institution.name)
-        .join(Institution, Institution.id == SiteResult.institution_id)
-        .where(SiteResult.run_id == run_id)
-        .order_by(Institution.code, SiteResult.round_number, SiteResult.id)
-        .execution_options(populate_existing=True)
-    ).all()
-    series: dict[str, SiteSeries] = {}
-    participation: list[Participation] = []
-    for result, code, name in results:
-        participation.append(
-            Participation(
-                code,
-                name,
-                result.phase,
-                result.round_number,
-                result.outcome,
-                result.reason,
-                result.num_examples,
-                finite(result.seconds),
-            )
-        )
-        if result.phase == Phase.EVALUATE:
-            series.setdefault(code, SiteSeries(code, name, [])).points.append(_site_point(result))
-    rounds = [_round_point(round_) for *_, round_ in rows if round_ is not None]
     return RunProgress(
-        _run_view(run, requester), rounds, list(series.values()), participation, model_version, stage_of(run)
+        view, before + [_round_point(round_) for round_ in newer], version, stage_of(run), asked_sites
     )
 
 
@@ -202,9 +237,10 @@ def federation(*, central: Session) -> FederationView:
 
 def stage_of(run: TrainingRun) -> str:
     """Say in one short sentence where a Run is."""
+    trains = run.kind == RunKind.FEDERATED
     if run.status in (RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED):
         return {
-            RunStatus.COMPLETED: f"Completed after {_rounds(run.current_round)}",
+            RunStatus.COMPLETED: f"Completed after {_rounds(run.current_round)}" if trains else "Completed",
             RunStatus.FAILED: "Failed",
             RunStatus.CANCELLED: "Cancelled",
         }[RunStatus(run.status)]
@@ -215,7 +251,7 @@ def stage_of(run: TrainingRun) -> str:
         RunStatus.STARTING: "Starting",
         RunStatus.STATISTICS: "Collecting statistics from the hospitals",
         RunStatus.TRAINING: f"Round {max(run.current_round, 1)} of {run.num_rounds}",
-        RunStatus.EVALUATING: "Evaluating the new model",
+        RunStatus.EVALUATING: "Evaluating the new model" if trains else "Evaluating the model",
     }[RunStatus(run.status)]
 
 
@@ -223,45 +259,9 @@ def _rounds(count: int) -> str:
     return "1 round" if count == 1 else f"{count} rounds"
 
 
-def _run_view(run: TrainingRun, requested_by_name: str | None) -> RunView:
-    return RunView(
-        id=run.id,
-        status=run.status,
-        num_rounds=run.num_rounds,
-        current_round=run.current_round,
-        strategy=run.strategy,
-        seed=run.seed,
-        error=run.error,
-        requested_at=run.requested_at,
-        started_at=run.started_at,
-        finished_at=run.finished_at,
-        requested_by_name=requested_by_name,
-        cancel_requested=run.cancel_requested_at is not None,
-    )
-
-
-def _round_point(round_: TrainingRound) -> RoundPoint:
-    seconds = (round_.completed_at - round_.started_at).total_seconds() if round_.completed_at else None
+def _round_point(row: Sequence[Any]) -> RoundPoint:
+    number, loss, mae, rmse, r2, num_examples, clients, started_at, completed_at = row
+    seconds = (completed_at - started_at).total_seconds() if completed_at else None
     return RoundPoint(
-        round_.round_number,
-        finite(round_.loss),
-        finite(round_.mae),
-        finite(round_.rmse),
-        finite(round_.r2),
-        round_.num_examples,
-        round_.clients_participated,
-        seconds,
-    )
-
-
-def _site_point(result: SiteResult) -> RoundPoint:
-    return RoundPoint(
-        result.round_number,
-        finite(result.loss),
-        finite(result.mae),
-        finite(result.rmse),
-        finite(result.r2),
-        result.num_examples,
-        None,
-        finite(result.seconds),
+        number, finite(loss), finite(mae), finite(rmse), finite(r2), num_examples, clients, seconds
     )

@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, selectinload
 
 from app.actor import Actor
-from app.errors import Conflict, NotFound
+from app.errors import Conflict, InvalidInput, NotFound
 from app.permissions import Permission
 from app.services import audit
 from app.services.paging import LARGEST_ID, Page, check_limit, integer_cursor, page_of
@@ -85,6 +85,33 @@ def start_run(
             problems=problems,
         )
     return _ask_for(central, actor, request, idempotency_key or uuid.uuid4().hex)
+
+
+def problems_of(
+    *,
+    central: Session,
+    actor: Actor,
+    kind: RunKind,
+    num_rounds: int,
+    strategy: str,
+    settings: Mapping[str, Any],
+) -> list[FieldProblem]:
+    """Return what `start_run` would refuse, so that a form can say it while it is filled in."""
+    actor.require(Permission.TRAINING_CONTROL)
+    try:
+        read_request(
+            central,
+            kind=kind,
+            num_rounds=num_rounds,
+            strategy=strategy,
+            settings=settings,
+            seed=None,
+            start_version=None,
+            problems=[],
+        )
+    except InvalidInput as refused:
+        return list(refused.problems)
+    return []
 
 
 def _ask_for(central: Session, actor: Actor, request: RunRequest, key: str) -> TrainingRun:

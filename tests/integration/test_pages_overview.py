@@ -282,7 +282,7 @@ def test_an_administrator_sees_what_waits_people_and_refusals(
 def test_an_administrator_starts_a_run_from_the_first_page(consortium: Consortium) -> None:
     app = opened(consortium, "admin").run()
     app.button(key="training_start").click().run()
-    app.number_input(key="training_num_rounds").set_value(4)
+    app.text_input(key="training_num_rounds").set_value("4").run()
     app.button(key="training_start_confirmed").click().run()
     assert not app.exception
     assert app.title[0].value == "Training"

@@ -20,13 +20,38 @@ function heading(column, index, sorted, send) {
   return make("th", attributes, button, ...unit)
 }
 
+const SVG = "http://www.w3.org/2000/svg"
+
+// Values as a small line; the text beside it says the last of them.
+function lineOf(values) {
+  const [width, height, edge] = [88, 22, 3]
+  const low = Math.min(...values)
+  const span = Math.max(...values) - low || 1
+  const points = values.map((value, index) => [
+    edge + (index / (values.length - 1)) * (width - 2 * edge),
+    height - edge - ((value - low) / span) * (height - 2 * edge),
+  ])
+  const drawing = document.createElementNS(SVG, "svg")
+  for (const [key, value] of Object.entries({ width, height, viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" }))
+    drawing.setAttribute(key, value)
+  const line = document.createElementNS(SVG, "polyline")
+  line.setAttribute("points", points.map(([x, y]) => `${x.toFixed(1)},${y.toFixed(1)}`).join(" "))
+  const dot = document.createElementNS(SVG, "circle")
+  const [x, y] = points[points.length - 1]
+  for (const [key, value] of Object.entries({ cx: x, cy: y, r: 2.5 })) dot.setAttribute(key, value)
+  drawing.append(line, dot)
+  return drawing
+}
+
 function rowOf(row, columns, send) {
   const cells = row.cells.map((text, index) => {
     const column = columns[index]
     const kind = [index === 0 ? "name" : "", column.figure ? "figure" : "", row.unknown.includes(index) ? "unknown" : ""]
     const label = column.unit ? `${column.label}, ${column.unit}` : column.label
     const attributes = { role: "cell", class: kind.filter(Boolean).join(" "), "data-label": label }
-    return make("td", attributes, index === 0 ? make("a", { href: row.href }, text) : text)
+    const values = row.lines[index] ?? []
+    const drawn = values.length > 1 ? [lineOf(values)] : []
+    return make("td", attributes, ...drawn, index === 0 ? make("a", { href: row.href }, text) : text)
   })
   const line = make("tr", { role: "row" }, ...cells)
   line.onclick = (event) => {
