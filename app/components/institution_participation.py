@@ -76,7 +76,7 @@ def show_decision(decision: Decision) -> None:
     """Show what is allowed now, since when and why, and the way to change it."""
     with st.container(border=True, key="participation_state"):
         colour = _COLOURS[decision.consent]
-        st.markdown(f"##### :{colour}[{CONSENT_NAMES[decision.consent]}]")
+        st.markdown(f":{colour}-badge[**{CONSENT_NAMES[decision.consent]}**]")
         st.markdown(CONSENT_MEANS[decision.consent])
         if decision.changed_at is not None:
             st.caption(f"Decided by {plain(decision.changed_by_name or '')}, {when(decision.changed_at)}.")

@@ -15,6 +15,7 @@ from tests.browser.conftest import Product
 ADMIN, SCIENTIST = "admin@demo.local", "scientist@demo.local"
 # Of a hospital that no other browser test works at.
 DOCTOR, NURSE = "doctor@northwest.demo.local", "nurse@northwest.demo.local"
+MANAGER = "manager@northwest.demo.local"
 FEDERATION_LIMIT = 120.0  # seconds
 RUN_LIMIT = 120.0
 PREDICTED, COSTS_ENTERED = 12, 8  # patients

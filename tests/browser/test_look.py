@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.at_work import NARROW, WIDE, browsing, settle, sign_in
 from tests.browser.conftest import Product
-from tests.browser.demonstration import ADMIN, DOCTOR, Caller, train, work_at_a_hospital
+from tests.browser.demonstration import ADMIN, DOCTOR, MANAGER, Caller, train, work_at_a_hospital
 
 ROUNDS = 3
 # The rules that depend on colours; the others say the same in both variants.
@@ -57,7 +57,8 @@ def places(browser: Browser, product: Product) -> Iterator[Places]:
             "/model_card",
             "/training",  # what a role may not open is a page too
         ],
-        ADMIN: ["/overview", "/training", "/models"],
+        ADMIN: ["/overview", "/training", "/models", "/institutions"],
+        MANAGER: ["/overview", "/participation"],
     }
     states = {}
     for email in paths:
