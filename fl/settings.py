@@ -24,25 +24,29 @@ class StrategyChoice:
         One sentence on when to use it.
     settings
         Names of the settings of a Run that matter for this strategy besides those of local training.
+    rounds
+        How many Rounds to suggest.
     """
 
     label: str
     advice: str
     settings: tuple[str, ...] = ()
+    rounds: int = DEFAULT_ROUNDS
 
 
 SERVER_STEP = ("server_learning_rate",)
 MOMENTS = (*SERVER_STEP, "beta_1", "beta_2", "tau")
 
-# Strategy name -> what a person needs to choose it; fl.strategies makes them.
+# Strategy name -> what a person needs to choose it; fl.strategies makes them, docs/strategies.md compares them.
 STRATEGIES: dict[str, StrategyChoice] = {
     "fedavg": StrategyChoice(
         "FedAvg", "Weights averaged by each hospital's number of rows. The usual choice; start here."
     ),
     "fedsgd": StrategyChoice(
         "FedSGD",
-        "One gradient of all rows and one server step a round: exact, but needs hundreds of rounds.",
+        "One gradient of all rows and one server step a round: exact however patients are spread, but slow.",
         SERVER_STEP,
+        rounds=50,
     ),
     "fedprox": StrategyChoice(
         "FedProx",
@@ -51,26 +55,34 @@ STRATEGIES: dict[str, StrategyChoice] = {
     ),
     "fedavgm": StrategyChoice(
         "FedAvgM",
-        "FedAvg with server momentum; can help when rounds swing to and fro, needs care with its settings.",
+        "FedAvg with server momentum; can help when rounds swing to and fro. High momentum makes them swing.",
         (*SERVER_STEP, "server_momentum"),
     ),
     "fedadam": StrategyChoice(
         "FedAdam",
         "Adam on the server; for many rounds with few local epochs. Slower than FedAvg on this task.",
         MOMENTS,
+        rounds=20,
     ),
     "fedyogi": StrategyChoice(
-        "FedYogi", "FedAdam with steadier step sizes; when FedAdam turns unstable.", MOMENTS
+        "FedYogi",
+        "FedAdam whose step sizes change more gently; when FedAdam turns unstable.",
+        MOMENTS,
+        rounds=20,
     ),
     "fedadagrad": StrategyChoice(
-        "FedAdagrad", "Server steps that shrink over time; for long runs.", (*SERVER_STEP, "tau")
+        "FedAdagrad",
+        "Server steps that shrink over time; for long runs.",
+        (*SERVER_STEP, "tau"),
+        rounds=20,
     ),
     "fedmedian": StrategyChoice(
-        "FedMedian", "The median of each weight: withstands a few wrong hospitals, ignores their sizes."
+        "FedMedian",
+        "The median of each weight: withstands fewer than half of the hospitals being wrong, ignores their sizes.",
     ),
     "trimmed_mean": StrategyChoice(
         "Trimmed mean",
-        "Averages each weight without its extremes; for five hospitals and more, some of them suspect.",
+        "Averages each weight without its extremes; for three hospitals and more, some of them suspect.",
         ("trim_share",),
     ),
     "krum": StrategyChoice(
@@ -80,7 +92,7 @@ STRATEGIES: dict[str, StrategyChoice] = {
     ),
     "scaffold": StrategyChoice(
         "SCAFFOLD",
-        "Corrects each hospital's drift; for strongly different hospitals. Trains with SGD.",
+        "Corrects each hospital's drift; the best for strongly different hospitals. Trains with SGD.",
         SERVER_STEP,
     ),
 }
@@ -201,15 +213,18 @@ class RunSettings:
         return cls(**{name: value for name, value in data.items() if name in known})
 
 
-# A strategy's own defaults where they differ from those of `RunSettings`.
+# A strategy's own defaults where they differ from those of `RunSettings`; chosen by `make bench-strategies`.
 STRATEGY_DEFAULTS: dict[str, dict[str, Any]] = {
-    "fedsgd": {"server_learning_rate": 0.1},
-    "fedavgm": {"server_learning_rate": 1.0, "server_momentum": 0.5},
-    "fedadam": {"server_learning_rate": 0.01},
-    "fedyogi": {"server_learning_rate": 0.01},
-    "fedadagrad": {"server_learning_rate": 0.05},
+    "fedsgd": {"server_learning_rate": 0.05},
+    "fedprox": {"proximal_mu": 0.1},
+    "fedavgm": {"server_learning_rate": 1.0, "server_momentum": 0.3},
+    "fedadam": {"server_learning_rate": 0.03},
+    "fedyogi": {"server_learning_rate": 0.02},
+    "fedadagrad": {"server_learning_rate": 0.03, "tau": 0.01},
+    "fedmedian": {"min_sites": 3},
+    "trimmed_mean": {"min_sites": 3},
     "krum": {"malicious_sites": 0, "min_sites": 3},
-    "scaffold": {"optimizer": "sgd", "learning_rate": 0.05},
+    "scaffold": {"optimizer": "sgd", "learning_rate": 0.02},
 }
 
 # Setting -> lowest and highest accepted value.

@@ -196,7 +196,7 @@ class Aggregator:
         try:
             with np.load(io.BytesIO(state), allow_pickle=False) as stored:
                 memory = {name: stored[name] for name in stored.files}
-        except (OSError, EOFError, zipfile.BadZipFile) as problem:
+        except (OSError, EOFError, TypeError, ValueError, zipfile.BadZipFile) as problem:
             raise ValueError("the state of the strategy cannot be read") from problem
         try:
             self._remember(memory)
