@@ -12,7 +12,10 @@ from flwr.serverapp import Grid
 
 from fl.messages import body_of
 
-POLL_SECONDS = 0.03
+# A look costs SuperLink, which has one thread, some milliseconds; a pause grows with the time waited so far.
+SHORTEST_POLL_SECONDS = 0.03
+LONGEST_POLL_SECONDS = 0.5
+POLL_GROWTH = 0.12
 CANCEL_CHECK_SECONDS = 0.25
 STOPPED = "The hospital's training process stopped before it answered."
 UNREADABLE = "The hospital's answer could not be read."
@@ -88,7 +91,8 @@ class Exchange:
 
     def collect(self, time_limit: float) -> None:
         """Hand over answers until all are in, or so many seconds have passed."""
-        deadline = time.monotonic() + time_limit
+        began = time.monotonic()
+        deadline = began + time_limit
         next_check = 0.0
         while self._waiting and time.monotonic() < deadline:
             if time.monotonic() >= next_check:
@@ -99,7 +103,8 @@ class Exchange:
                 if node_id is not None:
                     self.on_answer(read_answer(node_id, reply))
             if self._waiting:
-                time.sleep(POLL_SECONDS)
+                growing = POLL_GROWTH * (time.monotonic() - began)
+                time.sleep(min(max(growing, SHORTEST_POLL_SECONDS), LONGEST_POLL_SECONDS))
 
 
 def ask(

@@ -95,7 +95,7 @@ class Federation:
         self._address = f"{_reachable(self.environment.superlink_host)}:{port}"
         self._superlink = start_child(
             [
-                "flower-superlink",
+                *self._superlink_program(),
                 "--insecure",
                 "--host",
                 self.environment.superlink_host,
@@ -109,7 +109,7 @@ class Federation:
                 FLOWER_RUNTIME=self.environment.runtime,
             ),
             log_file=self._log("superlink"),
-            cwd=self.environment.data_dir,
+            cwd=PROJECT_ROOT,
         )
         self.register.add("superlink", self._superlink.pid)
 
@@ -164,6 +164,11 @@ class Federation:
         self.control = self._superlink = self._forkserver = self._fork_control = None
         self.sites = {}
         self.register.clear()
+
+    def _superlink_program(self) -> list[str]:
+        if self.environment.runtime == "stock":
+            return ["flower-superlink"]
+        return [sys.executable, "-m", "fl.runtime.superlink"]
 
     def wake_sites(self) -> None:
         """Tell the warm SuperNodes of this machine that a Run begins, so that none sleeps through its first message."""

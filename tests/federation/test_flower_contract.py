@@ -5,17 +5,25 @@ from __future__ import annotations
 import inspect
 from importlib.metadata import version
 
+import numpy as np
+import pytest
+from flwr.app import ConfigRecord, Message, MetricRecord, RecordDict
+from flwr.app.message import remove_content_from_message
 from flwr.cli.build import build_fab_from_files
 from flwr.common.config import get_fused_config_from_fab
-from flwr.common.constant import Status
+from flwr.common.constant import SUPERLINK_NODE_ID, Status
 from flwr.supercore.control import ControlHttpClient
 from flwr.supercore.inflatable import inflatable_object, inflatable_utils
 from flwr.supercore.run import RunNotRunningException
+from flwr.supercore.task_identity import TaskIdentity
+from flwr.superlink import main as superlink_main
+from flwr.superlink.config_loader import get_license_plugin
 from flwr.superlink.grid import http_grid
 from flwr.supernode.fleet_http_connection import http_request_response
 
+from fl.messages import body_of, outgoing
 from fl.runtime.environment import PROJECT_ROOT
-from fl.runtime.flower_private import build_bundle
+from fl.runtime.flower_private import IDLE_MIDDLEWARE, build_bundle, fetch_message
 
 
 def _parameters(function: object) -> list[str]:
@@ -59,9 +67,59 @@ def test_objects_can_be_pulled_and_pushed_as_we_do() -> None:
         assert callable(getattr(inflatable_object, name))
 
 
-def test_the_grid_pulls_objects_through_the_name_that_we_replace() -> None:
-    assert "pull_objects(" in inspect.getsource(http_grid.HttpGrid.pull_messages)
-    assert hasattr(http_grid, "pull_objects")
+def test_the_grid_has_what_our_own_pulling_of_answers_uses() -> None:
+    source = inspect.getsource(http_grid.HttpGrid)
+    for used in ("_runtime_client.PullMessages(", "_runtime_client.PullObject", "ConfirmMessageReceived("):
+        assert used in source
+    assert _parameters(http_grid.HttpGrid.pull_messages) == ["self", "message_ids"]
+    assert isinstance(http_grid.HttpGrid.run, property)
+
+
+@pytest.fixture
+def message(monkeypatch: pytest.MonkeyPatch) -> Message:
+    for name, value in {"run_id": 1, "node_id": SUPERLINK_NODE_ID, "task_id": 1}.items():
+        monkeypatch.setattr(TaskIdentity, f"_{name}", value)
+    return Message(outgoing({"weights": np.arange(5.0), "seed": 7}), dst_node_id=3, message_type="train")
+
+
+def test_a_message_of_ours_is_fetched_with_one_object_and_is_the_one_that_was_sent(message: Message) -> None:
+    objects = inflatable_object.get_all_nested_objects(message)
+    tree = inflatable_object.get_object_tree(message)
+    asked: list[str] = []
+
+    def pull(object_id: str) -> bytes:
+        asked.append(object_id)
+        return objects[object_id].deflate()
+
+    envelope = remove_content_from_message(message)
+    fetched = fetch_message(envelope.metadata, tree, pull)
+    assert len(asked) == 1 and len(objects) == 3
+    assert fetched.object_id == message.object_id == fetched.metadata.message_id
+    assert body_of(fetched) == body_of(message)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        RecordDict({"other": ConfigRecord({"seed": 7})}),
+        RecordDict({"body": MetricRecord({"seed": 7})}),
+        RecordDict({"body": ConfigRecord({"seed": 7}), "more": ConfigRecord()}),
+        RecordDict(),
+    ],
+)
+def test_any_other_message_is_fetched_whole(message: Message, content: RecordDict) -> None:
+    message.content = content
+    objects = inflatable_object.get_all_nested_objects(message)
+    tree = inflatable_object.get_object_tree(message)
+    fetched = fetch_message(message.metadata, tree, lambda object_id: bytes(objects[object_id].deflate()))
+    assert fetched.object_id == message.object_id and dict(fetched.content) == dict(content)
+
+
+def test_the_middleware_that_superlink_goes_without_is_there_and_does_nothing_without_plugins() -> None:
+    listed = {getattr(one.cls, "__name__", "") for one in superlink_main._get_middleware()}
+    assert set(IDLE_MIDDLEWARE) < listed
+    assert {"NodeAuthMiddleware", "ControlAuthenticationMiddleware"} <= listed - set(IDLE_MIDDLEWARE)
+    assert get_license_plugin() is None
 
 
 def test_the_control_client_has_the_calls_we_make() -> None:
