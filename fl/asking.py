@@ -49,6 +49,8 @@ class Asking:
         Code -> how each of the others ended.
     open
         Code -> the last answer of a Site that is to be asked again.
+    strangers
+        Ids of SuperNodes that speak for no institution that may answer, for example a deactivated one.
     """
 
     institution_of: dict[int, str]
@@ -60,10 +62,13 @@ class Asking:
     usable: set[str] = field(default_factory=set)
     unusable: dict[str, Outcome] = field(default_factory=dict)
     open: dict[str, Outcome] = field(default_factory=dict)
+    strangers: set[int] = field(default_factory=set)
 
     def on_answer(self, answer: Answer) -> None:
         """Take one answer; the first that counts of an institution stands."""
         code = answer.institution or self.institution_of.get(answer.node_id)
+        if code is not None and code not in self.may_answer:
+            self.strangers.add(answer.node_id)
         if code is None or code not in self.may_answer or code in self.usable or code in self.unusable:
             log.warning("answer of SuperNode %s is of no expected institution", answer.node_id)
             return

@@ -199,6 +199,7 @@ class Roster:
             seconds *= 2
         self._ask_again(asking, again or (lambda nodes: _copies(messages, nodes)))
         asking.close_all(owed, exchange.waiting, seconds, NOT_CONNECTED)
+        self._dropped_nodes |= asking.strangers  # no model is sent to those of no institution of this Run
         for code, reason in judge().items():
             asking.reject(code, reason)
             self.recorder.reject_update(round_number, self.plan.institutions[code], reason)

@@ -13,12 +13,13 @@ from sqlalchemy import event, select
 
 from bench.consortium import load_institutions
 from bench.data import cohort_of
-from db.central import ModelVersion, SiteResult, TrainingRun
+from db.central import Institution, ModelVersion, SiteResult, TrainingRun
 from db.cohort import generate
 from db.engines import engine_for, sessions_for
 from db.provision import DatabaseUrls
 from db.site import Participation, RunApproval
 from db.states import RunStatus
+from fl.messages import body_of
 from fl.recorder import RunRecorder
 from fl.server_app import conduct
 from fl.settings import RunSettings
@@ -218,3 +219,35 @@ def test_in_a_whole_run_one_pauses_one_approves_in_time_and_one_too_late(
     assert said["southwest"] == {("excluded", WAITING), ("ok", None)}
     assert set(version.metrics["institutions"]) == {"northwest", "southwest"}
     assert statements and not any("patients" in statement for statement in statements)
+
+
+def test_a_deactivated_institutions_supernode_that_still_connects_is_sent_no_model(
+    consortium: DatabaseUrls,
+) -> None:
+    with sessions_for(consortium.central)() as session, session.begin():
+        session.scalars(select(Institution).where(Institution.code == "southwest")).one().is_active = False
+        run = TrainingRun(
+            idempotency_key=str(uuid.uuid4()),
+            num_rounds=1,
+            strategy="fedavg",
+            settings=SETTINGS.to_json(),
+            seed=5,
+            status=RunStatus.STARTING,
+        )
+        session.add(run)
+        session.flush()
+        run_id = run.id
+    grid = LocalGrid(consortium.sites)
+    recorder = RunRecorder(consortium.central, run_id)
+    conduct(grid, recorder.plan(), recorder)
+    asked = [
+        (message.metadata.message_type, "weights" in body_of(message))
+        for message in grid.sent
+        if message.metadata.dst_node_id == 4
+    ]
+    # Who speaks for whom is known only after the first answer, and that question holds no model.
+    assert asked == [("query", False)]
+    with sessions_for(consortium.central)() as session:
+        assert session.get_one(TrainingRun, run_id).status == RunStatus.COMPLETED
+        results = session.scalars(select(SiteResult).where(SiteResult.run_id == run_id)).all()
+    assert {row.institution.code for row in results} == {"northeast", "northwest", "southeast"}
