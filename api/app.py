@@ -19,6 +19,7 @@ from api import (
     routes_models,
     routes_patients,
     routes_predictions,
+    routes_registry,
     routes_training,
     routes_triggers,
 )
@@ -34,6 +35,7 @@ ROUTERS = (
     routes_predictions.router,
     routes_batch.router,
     routes_models.router,
+    routes_registry.router,
     routes_training.router,
     routes_cohort.router,
     routes_triggers.router,

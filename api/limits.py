@@ -7,6 +7,7 @@ import contextlib
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.services.model_files import LARGEST_FILE
 from app.services.table import MAX_BYTES
 
 LARGEST_BODY = 64 * 1024  # bytes
@@ -16,6 +17,7 @@ _ENVELOPE = 64 * 1024  # bytes; what a form with a file in it has beside the fil
 LARGER_BODIES: dict[tuple[str, str], int] = {
     ("POST", "/patients/import"): MAX_BYTES + _ENVELOPE,
     ("POST", "/predictions/batch"): LARGEST_BATCH,
+    ("POST", "/models/import"): LARGEST_FILE + _ENVELOPE,
 }
 _TOO_LARGE = {"detail": "The request is larger than any this address accepts."}
 

@@ -85,9 +85,9 @@ class ModelCardAnswer(Answer):
 
     version: str
     status: str
-    trained_at: datetime
-    run_id: int
-    training_round: int
+    trained_at: datetime = Field(description="of an imported version: when it was imported")
+    run_id: int | None = Field(description="null of an imported version")
+    training_round: int | None
     num_examples: int = Field(description="rows trained on, all institutions together")
     weights_sha256: str
     r2: float | None
@@ -105,10 +105,12 @@ class VersionAnswer(Answer):
 
     version: str
     status: str
-    run_id: int
-    training_round: int
-    trained_at: datetime
-    num_examples: int
+    origin: str = Field(description="`run` or `import`")
+    is_shadow: bool = Field(description="predicts beside the version in use, shown to nobody")
+    run_id: int | None = Field(description="null of an imported version")
+    training_round: int | None
+    trained_at: datetime = Field(description="of an imported version: when it was imported")
+    num_examples: int = Field(description="rows trained on; 0 of an imported version, for it is not known")
     weights_sha256: str
     r2: Measured
     mse: Measured

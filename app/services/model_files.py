@@ -18,7 +18,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.actor import Actor
-from app.errors import Conflict, FedcostError, InvalidInput
+from app.errors import Conflict, InvalidInput
 from app.permissions import Permission
 from app.services import audit, models
 from app.services.registry import locked
@@ -39,8 +39,8 @@ SECONDS = 120.0  # that the process with TensorFlow may take; it needs about fiv
 LONGEST_NAME = 100  # characters of a file's name that are kept
 
 
-class FileNotMade(FedcostError):
-    """The process that writes or reads Keras files did not finish."""
+class FileNotMade(Conflict):
+    """The process that writes Keras files did not finish."""
 
 
 @dataclass(frozen=True)
@@ -96,11 +96,10 @@ def import_keras(
     Raises
     ------
     InvalidInput
-        If the file is not of the one accepted shape; the sentence names what is different.
+        If the file is not of the one accepted shape, where the sentence names what is different, or could not be read
+        within the limits.
     Conflict
         If there is a version with exactly these weights and scaler, or no version whose scaler could be used.
-    FileNotMade
-        If the file could not be read within the limits.
     """
     actor.require(Permission.MODELS_IMPORT)
     if not content:
@@ -244,12 +243,10 @@ def _run(command: str, source: Path, target: Path) -> None:
         raise _not_made(command)
 
 
-def _not_made(command: str) -> FileNotMade:
+def _not_made(command: str) -> FileNotMade | InvalidInput:
     if command == "export":
         return FileNotMade("The Keras file could not be written in time. Try again; ONNX is written at once.")
-    return FileNotMade(
-        "The file could not be read within the limits of time and memory. Nothing was imported."
-    )
+    return _refused("The file could not be read within the limits of time and memory. Nothing was imported.")
 
 
 def _refused(sentence: str) -> InvalidInput:

@@ -41,6 +41,15 @@ WHO_MAY: dict[tuple[str, str], tuple[set[str] | None, dict[str, Any] | None]] = 
     ("get", "/model/metrics"): (EVERYBODY, None),
     ("get", "/model/card"): (EVERYBODY, None),
     ("get", "/model/versions"): ({ADMIN, SCIENTIST}, None),
+    ("get", "/models"): ({ADMIN, SCIENTIST}, None),
+    ("get", "/models/{version}"): ({ADMIN, SCIENTIST}, None),
+    ("get", "/models/{version}/export"): ({ADMIN, SCIENTIST}, None),
+    ("post", "/models/import"): ({ADMIN, SCIENTIST}, {}),
+    ("post", "/models/{version}/promote"): ({ADMIN}, {"reason": "better"}),
+    ("post", "/models/{version}/rollback"): ({ADMIN}, {"reason": "better"}),
+    ("post", "/models/{version}/reject"): ({ADMIN}, {"reason": "worse"}),
+    ("post", "/models/{version}/propose"): ({SCIENTIST}, {"reason": "better"}),
+    ("post", "/models/{version}/shadow"): ({ADMIN}, {"reason": "try it", "active": True}),
     ("post", "/training/runs"): ({ADMIN}, {"num_rounds": 2}),
     ("get", "/training/runs/{run_id}"): ({ADMIN, SCIENTIST}, None),
     ("post", "/training/runs/{run_id}/cancel"): ({ADMIN}, None),
@@ -52,10 +61,14 @@ def _operations(api: TestClient) -> list[tuple[str, str]]:
     return [(method, path) for path, operations in paths.items() for method in operations]
 
 
+def _address(path: str) -> str:
+    return path.format(patient_id=uuid.uuid4(), run_id=1, version="v1", trigger_id=1, code="northeast")
+
+
 def _send(
     api: TestClient, method: str, path: str, headers: dict[str, str] | None, body: dict[str, Any] | None
 ) -> int:
-    address = path.format(patient_id=uuid.uuid4(), run_id=1)
+    address = _address(path)
     return api.request(method, address, headers=headers, json=body).status_code
 
 
@@ -93,9 +106,7 @@ def test_no_route_answers_without_a_valid_token(api: TestClient) -> None:
         if who is None:
             continue
         for headers in (None, {"Authorization": "Bearer nonsense"}, {"Authorization": "Basic YTpi"}):
-            answer = api.request(
-                method, path.format(patient_id=uuid.uuid4(), run_id=1), headers=headers, json=body
-            )
+            answer = api.request(method, _address(path), headers=headers, json=body)
             assert answer.status_code == 401, (method, path)
             assert answer.headers["www-authenticate"] == "Bearer"
             assert answer.json()["detail"]

@@ -106,7 +106,7 @@ def test_every_route_by_every_role_is_allowed_or_refused_and_kept(
         headers = token_of(person)
         for method, path, permission in _routes():
             # Without a body: who may is 422 or more, who may not is refused before it is missed.
-            address = path.format(patient_id=uuid.uuid4(), run_id=1, trigger_id=1, code="northeast")
+            address = path.format(patient_id=uuid.uuid4(), run_id=1, version="v1", trigger_id=1, code="northeast")
             status = api.request(method, address, headers=headers).status_code
             if permission in PERMISSIONS[role]:
                 assert status not in (401, 403, 500), (role, method, path, status)
