@@ -33,7 +33,7 @@ NAME = "local_only"  # of the fields in messages, and in `training_runs.results`
 MOST_SECONDS = 20.0
 SHARE_OF_TIME_LIMIT = 0.25  # of the Run's time limit for an answer
 MOST_STEPS = 40_000  # optimizer steps: about eight seconds; unlike seconds, the same on every machine
-DRAWS = 400
+DRAWS, MOST_DRAWN = 400, 5_000
 _OUTSIDE = (5.0, 95.0)  # percentiles: 90 % of the draws lie between
 _SUMS = slice(2, 7)
 
@@ -159,7 +159,8 @@ def gain_interval(
 ) -> tuple[float, float]:
     """Return the ends of the 90 % percentile bootstrap interval of how much lower the RMSE of `together` is.
 
-    Rows are drawn with replacement, the same for both models (Efron and Tibshirani 1993, chapter 13).
+    Rows are drawn with replacement, the same for both models (Efron and Tibshirani 1993, chapter 13). Of more than
+    5,000 rows, small groups put together at random are drawn in their place: they spread as much and take less time.
 
     Parameters
     ----------
@@ -168,9 +169,13 @@ def gain_interval(
     """
     random = np.random.default_rng(seed)
     errors = np.column_stack([alone - actual, together - actual]) ** 2
+    if len(errors) > MOST_DRAWN:
+        size = -(-len(errors) // MOST_DRAWN)
+        mixed = errors[random.permutation(len(errors))[: len(errors) // size * size]]
+        errors = mixed.reshape(-1, size, 2).mean(axis=1)
     gains = np.empty(DRAWS)
     for draw in range(DRAWS):
-        of_alone, of_together = np.sqrt(errors[random.integers(0, len(actual), len(actual))].mean(axis=0))
+        of_alone, of_together = np.sqrt(errors[random.integers(0, len(errors), len(errors))].mean(axis=0))
         gains[draw] = of_alone - of_together
     low, high = np.percentile(gains, _OUTSIDE)
     return float(low), float(high)
