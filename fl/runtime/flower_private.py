@@ -43,7 +43,7 @@ def leave_out_idle_middleware() -> None:
     from flwr.superlink import main
 
     complete = main._get_middleware
-    main._get_middleware = lambda: [  # type: ignore[attr-defined]
+    main._get_middleware = lambda: [
         one for one in complete() if getattr(one.cls, "__name__", "") not in IDLE_MIDDLEWARE
     ]
 
@@ -56,7 +56,11 @@ def pull_objects_quickly() -> None:
     from flwr.superlink.grid.http_grid import HttpGrid
 
     pulls = QuickPulls()
-    HttpGrid.pull_messages = lambda grid, message_ids: pulls.pull(grid, message_ids)  # type: ignore[method-assign]
+
+    def pull_messages(self: HttpGrid, message_ids: Iterable[str]) -> Iterable[Message]:
+        return pulls.pull(self, message_ids)
+
+    HttpGrid.pull_messages = pull_messages  # type: ignore[method-assign]
 
 
 @dataclass
