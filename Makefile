@@ -16,7 +16,7 @@ WORKERS := $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); echo $
 # -v takes back the -q of pyproject.toml: a run of the whole suite says which files it is in.
 PYTEST := $(BIN)/python -m pytest -v
 
-.PHONY: help run test lint bench-rounds bench-accuracy bench-patients bench-predict bench-import lock clean
+.PHONY: help run test lint bench-rounds bench-accuracy bench-strategies bench-patients bench-predict bench-import lock clean
 
 help: ## list these words
 	@echo "make run  starts the demonstration; PORT=8600, DATA=patients.csv, FLOWER_RUNTIME=stock are options"
@@ -49,6 +49,9 @@ bench-rounds: $(READY) ## seconds a Round, ours and unmodified Flower
 
 bench-accuracy: $(READY) ## R2 of the federation beside central training and least squares
 	@exec $(BIN)/python -m bench.accuracy
+
+bench-strategies: $(READY) ## R2 by round of every strategy, on sites alike and on sites that differ strongly
+	@exec $(BIN)/python -m bench.strategies
 
 bench-patients: $(READY) ## milliseconds of lists of a million patients, in the database and in the page
 	@exec $(BIN)/python -m bench.patients
