@@ -107,6 +107,10 @@ def train_columns(answer: Answer, received: Weights, strategy: str) -> dict[str,
         raise ValueError("it counts rows that cannot be")
     if steps < 0:
         raise ValueError("it counts steps that cannot be")
+    if strategy in GRADIENT_STRATEGIES and steps > 0:
+        raise ValueError("it holds trained weights where a gradient was asked for")
+    if strategy not in GRADIENT_STRATEGIES and steps == 0:
+        raise ValueError("it counts no steps")
     stored = update_bytes(array)
     return {
         "num_examples": rows,
