@@ -90,9 +90,9 @@ def _show_trigger(trigger: TriggerView) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(f"**{plain(trigger.name)}**", width="content")
         st.badge(KIND_NAMES[trigger.kind], color="blue")
-        if trigger.is_active:
+        if trigger.is_active and trigger.kind != "manual":
             st.badge("Active", icon=":material/check:", color="green")
-        else:
+        elif not trigger.is_active:
             st.badge("Paused", icon=":material/pause:", color="orange")
     st.markdown(f"{fires_when(trigger)} {asks_for(trigger)}")
     if trigger.next_firings:
@@ -128,13 +128,14 @@ def _show_buttons(trigger: TriggerView) -> None:
             on_click=run_now,
             args=(number, f"{_press()}-{newest}"),
         )
-        st.button(
-            "Pause" if trigger.is_active else "Resume",
-            icon=":material/pause:" if trigger.is_active else ":material/resume:",
-            key=f"trigger_active_{number}",
-            on_click=set_active,
-            args=(number, not trigger.is_active),
-        )
+        if trigger.kind != "manual" or not trigger.is_active:  # a saved start does nothing by itself
+            st.button(
+                "Pause" if trigger.is_active else "Resume",
+                icon=":material/pause:" if trigger.is_active else ":material/resume:",
+                key=f"trigger_active_{number}",
+                on_click=set_active,
+                args=(number, not trigger.is_active),
+            )
         st.button(
             "Edit",
             icon=":material/edit:",
