@@ -23,6 +23,7 @@ from db.states import (
     SiteOutcome,
     VersionOrigin,
 )
+from fl.adoption import adopt_rounds
 from fl.evaluation import SMALLEST_CELL, Metrics
 from fl.features import Preprocessing
 from fl.model import Weights, weights_sha256, weights_to_bytes
@@ -182,20 +183,8 @@ class RunRecorder:
         )
 
     def adopt_rounds(self, progress: Progress) -> None:
-        """Take over the saved Rounds of the earlier Run, with its scaler and with what its Sites sent in them."""
-
-        def write(session: Session) -> None:
-            earlier = session.get_one(TrainingRun, progress.run_id)
-            results = {name: earlier.results[name] for name in ("baseline",) if name in earlier.results}
-            self._set(session, current_round=progress.last_round, results=results)
-            self._copy(session, TrainingRound, progress, TrainingRound.round_number <= progress.last_round)
-            for number in progress.weights:
-                self._set_round(session, number, status=RoundStatus.COMPLETED)
-            sent = (SiteResult.phase == Phase.TRAIN) & (SiteResult.round_number <= progress.last_round)
-            told = (SiteResult.phase == Phase.EVALUATE) & (SiteResult.round_number < progress.last_round)
-            self._copy(session, SiteResult, progress, sent | told)
-
-        self._write(write)
+        """Take over the saved Rounds of the earlier Run that this one goes on with."""
+        self._write(lambda session: adopt_rounds(session, self._run_id, progress))
 
     def site_result(
         self,
@@ -377,21 +366,6 @@ class RunRecorder:
         event = RunEvent(run_id=self._run_id, severity=severity, message=message)
         event.round_number, event.institution_id = round_number, institution_id
         session.add(event)
-
-    def _copy(
-        self,
-        session: Session,
-        table: type[TrainingRound] | type[SiteResult],
-        progress: Progress,
-        which: Any,
-    ) -> None:
-        """Copy rows of the earlier Run into this one."""
-        columns = [column for column in table.__table__.columns if column.name not in ("id", "run_id")]
-        names = [column.name for column in columns]
-        rows = select(TrainingRun.id, *columns).where(
-            TrainingRun.id == self._run_id, table.run_id == progress.run_id, which
-        )
-        session.execute(insert(table).from_select(["run_id", *names], rows).on_conflict_do_nothing())
 
     def _set(self, session: Session, **values: Any) -> None:
         session.execute(update(TrainingRun).where(TrainingRun.id == self._run_id).values(**values))

@@ -13,7 +13,7 @@ from flwr.app import Message, MessageType
 from db.states import EventSeverity, Phase
 from fl.asking import Place
 from fl.baseline import Baseline
-from fl.evaluation import SMALLEST_CELL, HoldoutSums, Metrics, pooled
+from fl.evaluation import HoldoutSums, Metrics, pooled
 from fl.exchange import Answer
 from fl.features import Preprocessing
 from fl.model import Weights, weights_sha256
@@ -147,7 +147,8 @@ class Rounds:
         self.receipt_sha256, self.last_round = digest, number
         self.weights_by_round[number] = weights
         self.rows_by_round[number] = {code: update.num_examples for code, update in answers.updates.items()}
-        self._recorder.keep_updates_of({number, *([self.best_round()] if self.metrics_by_round else [])})
+        best = self.best_round()
+        self._recorder.keep_updates_of({number} if best is None else {number, best})
 
     def record_evaluation(self, number: int, sums: dict[str, HoldoutSums]) -> Metrics | None:
         """Pool the Sites' sums of one Round's model, record and remember the metrics."""
@@ -161,20 +162,9 @@ class Rounds:
         self.metrics_by_round[number] = metrics
         self._should_stop = self._stopping.observe(number, metrics.loss)
 
-    def best_round(self) -> int:
-        """Return the Round whose model has the lowest loss on the held-out rows that were asked for.
-
-        Raises
-        ------
-        RunFailed
-            If no Site has enough held-out rows to say.
-        """
-        if not self.metrics_by_round:
-            raise RunFailed(
-                f"No hospital has at least {SMALLEST_CELL} held-out patients with a known cost, so the model could "
-                f"not be evaluated. About {5 * SMALLEST_CELL} patients with a known cost are needed at one hospital."
-            )
-        return min(self.metrics_by_round, key=lambda number: self.metrics_by_round[number].loss)
+    def best_round(self) -> int | None:
+        """Return the evaluated Round with the lowest loss on held-out rows; None if none was evaluated."""
+        return min(self.metrics_by_round, key=lambda number: self.metrics_by_round[number].loss, default=None)
 
     def _ask(self, number: int, weights: Weights, learning_rate: float) -> RoundAnswers:
         """Ask the drawn Sites, and the others too if too few of those can be used."""

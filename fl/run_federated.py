@@ -115,12 +115,11 @@ def evaluate(roster: Roster, rounds: Rounds, preprocessing: Preprocessing) -> Ne
     Every Site is asked, so the last and the best are compared on the same rows even if Rounds asked only some.
     """
     plan = roster.plan
-    last = best = rounds.last_round
+    last, best = rounds.last_round, rounds.best_round()
     models: dict[str, tuple[Weights, Preprocessing]] = {
         "last": (rounds.weights_by_round[last], preprocessing)
     }
-    if last > 1:
-        best = rounds.best_round()
+    if best is not None:
         models["best"] = (rounds.weights_by_round[best], preprocessing)
     alone = LocalComparison(plan, len(models))
     if plan.champion is not None:
@@ -129,14 +128,14 @@ def evaluate(roster: Roster, rounds: Rounds, preprocessing: Preprocessing) -> Ne
 
     metrics = rounds.record_evaluation(last, {code: one.sums for code, one in by_site["last"].items()})
     chosen_round, chosen = last, by_site["last"]
-    if best != last:
+    if best is not None:
         of_best = pooled_metrics(by_site["best"], preprocessing.target_scale)
         if of_best is not None and (metrics is None or of_best.loss <= metrics.loss):
             chosen_round, chosen, metrics = best, by_site["best"], of_best
     if metrics is None:
         raise RunFailed(
-            f"No hospital could tell at the end how good the model is: each has fewer than {SMALLEST_CELL} held-out "
-            "patients with a known cost."
+            f"No hospital has at least {SMALLEST_CELL} held-out patients with a known cost, so the model could "
+            f"not be evaluated. About {5 * SMALLEST_CELL} patients with a known cost are needed at one hospital."
         )
     place = list(models).index("last" if chosen_round == last else "best")
     alone.save(roster.recorder, place, chosen, preprocessing.target_scale)
