@@ -43,22 +43,32 @@ tr{break-inside:avoid} h2,h3{break-after:avoid}
 
 def show_version(card: ModelCard) -> None:
     """Show everything that is known of one version."""
-    trained_by = sum(part.rows_trained is not None for part in card.institutions) or len(card.institutions)
-    st.markdown(
-        f"**Version {plain(card.version)}** ({VERSION_STATUS_NAMES[card.status].lower()}), trained on "
-        f"{plain(when(card.trained_at))} by {count(trained_by, 'hospital')} on {count(card.num_examples, 'patient')} "
-        f"(round {card.training_round} of run {card.run_id})."
-    )
+    show_making(card)
     if card.status != VersionStatus.CHAMPION:
         st.info("This version is not in use; another one makes the predictions.", icon=":material/info:")
     st.header("How good it is", anchor="how-good-it-is")
-    show_figures(r2=card.r2, mae=card.mae, rmse=card.rmse, num_examples=card.num_examples)
+    show_figures(r2=card.r2, mae=card.mae, rmse=card.rmse, num_examples=card.num_examples or None)
     st.header("Who trained it, and how good it is there", anchor="hospitals")
     show_institutions(card)
     st.header("How good it is for whom", anchor="groups")
     show_groups(card.groups)
     st.header("How sure a prediction is", anchor="intervals")
     show_intervals(card.intervals)
+
+
+def show_making(card: ModelCard) -> None:
+    """Say in one sentence how the version was made; of an imported one only that is known which the file says."""
+    words = f"**Version {plain(card.version)}** ({VERSION_STATUS_NAMES[card.status].lower()}), "
+    if card.run_id is None:
+        st.markdown(
+            f"{words}imported from a file on {plain(when(card.trained_at))}; on whom it was trained is not known here."
+        )
+        return
+    trained_by = sum(part.rows_trained is not None for part in card.institutions) or len(card.institutions)
+    st.markdown(
+        f"{words}trained on {plain(when(card.trained_at))} by {count(trained_by, 'hospital')} on "
+        f"{count(card.num_examples, 'patient')} (round {card.training_round} of run {card.run_id})."
+    )
 
 
 def show_origin(card: ModelCard) -> None:

@@ -20,6 +20,7 @@ from app.components.formats import (
 )
 from db.central import ModelVersion
 from db.site import Prediction
+from db.states import VersionOrigin
 from fl.features import FEATURES
 
 ROW_HEIGHT = 36  # pixels
@@ -58,13 +59,14 @@ def show_versions(versions: Sequence[ModelVersion], *, key: str, choose: Callabl
     rows = [
         {
             "Version": version.version,
-            "Status": VERSION_STATUS_NAMES[version.status],
+            "Status": VERSION_STATUS_NAMES[version.status] + (" · shadow" if version.is_shadow else ""),
+            "From": "a run" if version.origin == VersionOrigin.RUN else "a file",
             "R²": number(version.r2),
             "MAE (USD a year)": usd(version.mae),
             "RMSE (USD a year)": usd(version.rmse),
-            "Rows trained on": count(version.num_examples),
-            "Trained": when(version.trained_at, zone),
-            "Run": version.run_id,
+            "Rows trained on": count(version.num_examples or None),
+            "Made": when(version.trained_at, zone),
+            "Run": "–" if version.run_id is None else str(version.run_id),
         }
         for version in versions
     ]

@@ -46,12 +46,13 @@ INSIDE_PAGES = {
     Permission.PATIENTS_EXPORT,
     Permission.WORKERS_MANAGE,
     Permission.AUDIT_READ,
+    Permission.PROMOTE,
+    Permission.PROMOTION_PROPOSE,
+    Permission.MODELS_EXPORT,
+    Permission.MODELS_IMPORT,
 }
 # Permissions that nothing asks for yet, or no route, with the reason; a permission that becomes used leaves the list.
-NO_PAGE = {
-    Permission.PROMOTION_PROPOSE: "promotion by a person has no page yet; the rule promotes",
-    Permission.PROMOTE: "promotion by a person has no page yet; the rule promotes",
-}
+NO_PAGE: dict[Permission, str] = {}
 NO_ROUTE = {
     **NO_PAGE,
     Permission.WORKERS_MANAGE: "people are only counted, on the overview; managing them comes later",
