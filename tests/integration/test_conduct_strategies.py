@@ -25,7 +25,7 @@ from tests.integration.conducting import (
 )
 from tests.integration.local_grid import LocalGrid, spoil
 
-ROUNDS = 3
+ROUNDS = 2  # the second is the first that SCAFFOLD corrects
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def _scaled_sites(urls: DatabaseUrls) -> dict[str, ScaledSite]:
 
 @pytest.mark.parametrize(
     ("strategy", "chosen"),
-    [("fedsgd", {}), ("fedprox", {"proximal_mu": 2.0}), ("scaffold", {}), ("trimmed_mean", {})],
+    [("fedsgd", {}), ("fedprox", {"proximal_mu": 2.0}), ("scaffold", {})],
 )
 def test_a_run_gives_the_weights_of_its_strategy(
     hospitals: DatabaseUrls, strategy: str, chosen: dict[str, Any]
