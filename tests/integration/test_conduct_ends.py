@@ -132,8 +132,8 @@ def _main(urls: DatabaseUrls, run_id: int, monkeypatch: pytest.MonkeyPatch) -> N
     """Conduct a Run by the ServerApp's own entry, as Flower calls it."""
     monkeypatch.setenv("CENTRAL_DATABASE_URL", urls.central)
     with sessions_for(urls.central)() as session, session.begin():
-        session.execute(text("UPDATE training_runs SET flwr_run_id = '77' WHERE id = :id"), {"id": run_id})
-    context = Context(run_id=77, node_id=1, node_config={}, state=RecordDict(), run_config={})
+        session.execute(text("UPDATE training_runs SET flwr_run_id = :id WHERE id = :id"), {"id": run_id})
+    context = Context(run_id=run_id, node_id=1, node_config={}, state=RecordDict(), run_config={})
     server_app.main(LocalGrid(urls.sites), context)
 
 
