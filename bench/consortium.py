@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from db.central import Institution, ModelVersion, SiteResult, TrainingRound, TrainingRun
+from db.cohort import REGIONS, generate
 from db.engines import sessions_for
 from db.federation import FederationStatus
 from db.provision import DatabaseUrls
@@ -34,6 +35,20 @@ PATIENT_IDS = uuid.UUID("2f6a7e5e-3c0f-4f0b-8a52-9f0d4d8c6b11")
 
 def load_institutions(urls: DatabaseUrls, frame: pd.DataFrame) -> None:
     """Make one institution per site database and give it the rows of its region; ids repeat from call to call."""
+    load_rows(urls, {code: frame[frame["region"] == code] for code in urls.sites})
+
+
+def load_invented(urls: DatabaseUrls, rows: int) -> None:
+    """Make one institution per site database and invent so many patients for each, in the four regions in turn."""
+    frames = {
+        code: pd.DataFrame(vars(generate(rows, seed=number, region=REGIONS[number % len(REGIONS)])))
+        for number, code in enumerate(sorted(urls.sites))
+    }
+    load_rows(urls, frames)
+
+
+def load_rows(urls: DatabaseUrls, frames: Mapping[str, pd.DataFrame]) -> None:
+    """Make one institution per site database and give it the rows under its code."""
     with sessions_for(urls.central)() as session, session.begin():
         session.add_all(Institution(code=code, name=f"Hospital {code}") for code in sorted(urls.sites))
     for code, url in urls.sites.items():
@@ -45,7 +60,7 @@ def load_institutions(urls: DatabaseUrls, frame: pd.DataFrame) -> None:
                 "insurance_cost": row["insurance_cost"],
                 **{name: row[name] for name in FEATURE_NAMES},
             }
-            for number, row in enumerate(frame[frame["region"] == code].to_dict("records"))
+            for number, row in enumerate(frames[code].to_dict("records"))
         ]
         with sessions_for(url)() as session, session.begin():
             if rows:
@@ -121,7 +136,7 @@ class Consortium:
         with self.central() as session:
             return session.get(FederationStatus, 1)
 
-    def wait_until_up(self, timeout: float = 60.0) -> float:
+    def wait_until_up(self, timeout: float = 120.0) -> float:
         """Wait until a supervisor of ours says that all Sites are connected; return the seconds it took."""
         started = time.monotonic()
         ours = {f":{supervisor.pid}" for supervisor in self._supervisors if supervisor.poll() is None}
@@ -203,6 +218,21 @@ class Consortium:
         """Return the running processes by role: superlink, forkserver, and each institution's code."""
         return still_running(self.data_dir / "run" / "federation-children.json")
 
+    def memory(self) -> dict[str, tuple[float, float]]:
+        """Return MB of memory by role, each process with its children: proportional (PSS) and resident (RSS)."""
+        used = {}
+        roles = {process.pid: role for role, process in self.processes().items()}
+        for supervisor in self._supervisors:
+            with contextlib.suppress(psutil.Error):
+                root = psutil.Process(supervisor.pid)
+                used["supervisor"] = _megabytes([root])
+                for child in root.children(recursive=True):
+                    role = roles.get(child.pid)
+                    if role is not None:
+                        below = [] if role == "forkserver" else child.children(recursive=True)
+                        used[role] = _megabytes([child, *below])
+        return used
+
     def cpu_seconds(self) -> float:
         """Return the processor seconds that the supervisor and all below it have used so far."""
         total = 0.0
@@ -212,3 +242,13 @@ class Consortium:
                 with contextlib.suppress(psutil.Error):
                     total += sum(process.cpu_times()[:4])
         return total
+
+
+def _megabytes(processes: Sequence[psutil.Process]) -> tuple[float, float]:
+    pss = rss = 0.0
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            memory = process.memory_full_info()
+            pss += memory.pss / 1e6
+            rss += memory.rss / 1e6
+    return pss, rss

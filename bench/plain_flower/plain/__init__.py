@@ -1,0 +1,1 @@
+"""A Flower app as the quickstart for TensorFlow writes it, for comparison only."""
