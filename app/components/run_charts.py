@@ -13,13 +13,21 @@ from app.components.formats import plain
 from app.components.live_chart import show_live_chart
 from app.services.monitoring import RoundPoint, RunProgress
 from app.services.run_results import baseline_of
-from app.services.run_sites import RangePoint, SiteLines, is_drawn, site_lines, site_range, step_for
+from app.services.run_sites import (
+    RangePoint,
+    SiteLines,
+    SiteRange,
+    is_drawn,
+    site_lines,
+    site_range,
+    step_for,
+)
 from db.states import ENDED_STATUSES
 
 FEWEST_ROUNDS_TO_CHOOSE = 5
 AXIS_STEP = 20  # rounds
 MANY_HOSPITALS = 12  # more than a chart can show as lines that are told apart
-_KNOWN = "training_lines_known"
+_KNOWN, _KNOWN_RANGE = "training_lines_known", "training_range_known"  # what was read a moment ago
 
 
 def is_active(status: str) -> bool:
@@ -57,13 +65,19 @@ def show_charts(central: Session, actor: Actor, progress: RunProgress, names: Ma
         known=known if isinstance(known, SiteLines) else None,
     )
     st.session_state[_KNOWN] = sites
-    band: Sequence[RangePoint] = (
-        site_range(
-            central=central, actor=actor, run_id=run.id, rounds=rounds, current_round=run.current_round
+    band: Sequence[RangePoint] = ()
+    if many:
+        known_range = st.session_state.get(_KNOWN_RANGE)
+        read = site_range(
+            central=central,
+            actor=actor,
+            run_id=run.id,
+            rounds=rounds,
+            current_round=run.current_round,
+            known=known_range if isinstance(known_range, SiteRange) else None,
         )
-        if many
-        else ()
-    )
+        st.session_state[_KNOWN_RANGE] = read
+        band = read.points
     step = step_for(rounds)
     newest = max((point.round_number for point in evaluated_rounds(progress)), default=0)
     points: dict[str, Sequence[object]] = dict(sites.lines)

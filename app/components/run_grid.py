@@ -12,7 +12,7 @@ from app.components.browser import is_telephone, theme_colour
 from app.components.formats import count, duration
 from app.components.participation import OUTCOME_NAMES
 from app.services.monitoring import RunProgress
-from app.services.run_sites import GridCell, grid_pages
+from app.services.run_answers import GridCell, grid_pages
 from db.states import Phase, SiteOutcome
 
 ROUNDS_SHOWN, ROUNDS_ON_A_TELEPHONE = 25, 10

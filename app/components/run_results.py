@@ -54,7 +54,8 @@ def show_baseline(baseline: Baseline, names: Mapping[str, str]) -> None:
     """Show the least squares baseline by itself."""
     _show_figures(baseline.overall)
     st.caption(
-        "Least squares on held-out patients of all hospitals. A trained model should do better than this."
+        "Least squares with interactions, on held-out patients of all hospitals: what a model without any "
+        "training reaches."
     )
     rows = [
         {
@@ -70,7 +71,9 @@ def show_baseline(baseline: Baseline, names: Mapping[str, str]) -> None:
         st.table(pd.DataFrame(rows), border="horizontal", hide_index=True)
     if baseline.coefficients:
         with st.expander("Coefficients"):
-            st.caption("Of the standardised inputs and the standardised cost, without a unit.")
+            st.caption(
+                "USD a year for one unit more of each input; of one-hot inputs, beside the others of the same feature."
+            )
             table = [
                 {"Input": plain(name), "Coefficient": number(value)} for name, value in baseline.coefficients
             ]

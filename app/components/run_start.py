@@ -22,7 +22,7 @@ from app.components.run_fields import SettingField
 from app.databases import central_session
 from app.errors import InvalidInput
 from app.permissions import Permission
-from app.services import run_list, training
+from app.services import cohort, run_list, training
 from db.states import RunKind
 from fl.features import FieldProblem
 from fl.settings import DEFAULT_ROUNDS, MAX_ROUNDS, STRATEGIES
@@ -115,6 +115,12 @@ def _say_what_to_know(central: Session, actor: Actor) -> None:
     running = run_list.running_run(central=central, actor=actor)
     if running is not None:
         st.info(f"Run {running} is at work. This one waits until it has ended.", icon=":material/schedule:")
+    warnings = cohort.latest_warnings(central)
+    if warnings:
+        lines = "\n".join(f"- {plain(warning)}" for warning in warnings)
+        st.warning(
+            f"The newest description of the hospitals' patients says:\n\n{lines}", icon=":material/warning:"
+        )
 
 
 def _rounds_field() -> dict[str, Any]:
@@ -152,7 +158,7 @@ def _more_settings() -> tuple[list[SettingField], dict[str, Any]]:
         list(STRATEGIES),
         format_func=lambda name: STRATEGIES[name].label,
         key=_STRATEGY,
-        on_change=_fill,
+        on_change=_strategy_chosen,
         help="How the hospitals' answers become the next model.",
     )
     _held()[_STRATEGY] = strategy
@@ -197,6 +203,14 @@ def _restore(key: str) -> None:
 
 def _fill() -> None:
     run_fields.fill_fields(str(st.session_state.get(_STRATEGY) or _held()[_STRATEGY]))
+
+
+def _strategy_chosen() -> None:
+    """Suggest the number of rounds of the new strategy, unless the reader wrote another than the old one's."""
+    new, old = str(st.session_state[_STRATEGY]), str(_held()[_STRATEGY])
+    if _held()[_ROUNDS] == str(STRATEGIES[old].rounds):
+        st.session_state[_ROUNDS] = _held()[_ROUNDS] = str(STRATEGIES[new].rounds)
+    _fill()
 
 
 def _forget_settings() -> None:

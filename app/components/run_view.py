@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 import pandas as pd
@@ -21,10 +21,19 @@ from app.components.run_start import resume
 from app.components.stepper import show_steps, steps_of
 from app.permissions import Permission
 from app.services.monitoring import RunProgress
+from app.services.run_answers import (
+    AnswerCount,
+    AnswerCounts,
+    answer_counts,
+    every_site,
+    grid_rounds,
+    participation_grid,
+)
 from app.services.run_results import baseline_of, evaluation_of, gains_of
-from app.services.run_sites import AnswerCount, answer_counts, every_site, grid_rounds, participation_grid
 from db.states import RunKind, RunStatus
 from fl.settings import STRATEGIES
+
+_KNOWN = "training_answers_known"  # what was counted a moment ago
 
 __all__ = ["chart_in_words", "evaluated_rounds", "is_active", "show_run"]
 
@@ -43,7 +52,7 @@ def show_run(
     """
     run = progress.run
     trains = run.kind == RunKind.FEDERATED
-    answers = answer_counts(central=central, actor=actor, run_id=run.id)
+    answers = _answers(central, actor, progress)
     known = {**names, **every_site(answers)}
     show_steps(
         steps_of(
@@ -61,6 +70,19 @@ def show_run(
     _show_results(progress, known)
     _show_participation(central, actor, progress, answers)
     show_log(central, actor, run.id)
+
+
+def _answers(central: Session, actor: Actor, progress: RunProgress) -> Sequence[AnswerCount]:
+    known = st.session_state.get(_KNOWN)
+    counts = answer_counts(
+        central=central,
+        actor=actor,
+        run_id=progress.run.id,
+        current_round=progress.run.current_round,
+        known=known if isinstance(known, AnswerCounts) else None,
+    )
+    st.session_state[_KNOWN] = counts
+    return counts.answers
 
 
 def _reached(progress: RunProgress) -> str:
@@ -190,7 +212,7 @@ def _show_results(progress: RunProgress, names: Mapping[str, str]) -> None:
 
 
 def _show_participation(
-    central: Session, actor: Actor, progress: RunProgress, answers: list[AnswerCount]
+    central: Session, actor: Actor, progress: RunProgress, answers: Sequence[AnswerCount]
 ) -> None:
     run = progress.run
     lines = shares(answers, sum(1 for point in progress.rounds if point.clients_participated))

@@ -6,7 +6,7 @@ While a Run is at work only the Rounds that may have changed are read again.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,7 +21,6 @@ from db.states import Phase, SiteOutcome
 
 MAX_POINTS = 250  # of one line
 LATER = 2**31  # a Round that no Run reaches: with it, only every n-th Round and the first are drawn
-REASONS_SHOWN = 20  # Rounds that are named for one reason
 
 
 @dataclass(frozen=True)
@@ -76,33 +75,14 @@ class SiteLines:
 
 
 @dataclass(frozen=True)
-class AnswerCount:
-    """How often one institution answered in one way; `rounds` are the first twenty, 0 is the statistics.
+class SiteRange:
+    """The range of all Sites over some Rounds, read as `SiteLines` are."""
 
-    `num_examples` is of the last of them.
-    """
-
-    code: str
-    name: str
-    phase: str
-    outcome: str
-    reason: str | None
-    count: int
-    rounds: list[int]
-    num_examples: int | None
-
-
-@dataclass(frozen=True)
-class GridCell:
-    """What one institution did in one Round, or why it did not; Round 0 is the statistics."""
-
-    code: str
-    round_number: int
-    phase: str
-    outcome: str
-    reason: str | None
-    num_examples: int | None
-    seconds: float | None
+    run_id: int
+    first: int
+    step: int
+    settled: int
+    points: list[RangePoint]
 
 
 def step_for(rounds: tuple[int, int]) -> int:
@@ -161,12 +141,32 @@ def site_lines(
 
 
 def site_range(
-    *, central: Session, actor: Actor, run_id: int, rounds: tuple[int, int], current_round: int
-) -> list[RangePoint]:
-    """Read the lowest and highest value of all Sites by Round, for a Run of too many Sites for a line each."""
+    *,
+    central: Session,
+    actor: Actor,
+    run_id: int,
+    rounds: tuple[int, int],
+    current_round: int,
+    known: SiteRange | None = None,
+) -> SiteRange:
+    """Read the lowest and highest value of all Sites by Round, for a Run of too many Sites for a line each.
+
+    Parameters
+    ----------
+    known
+        What was read before; of the same range only what may have changed is read again.
+    """
     actor.require(Permission.TRAINING_READ)
     columns = (SiteResult.loss, SiteResult.mae, SiteResult.r2)
     step = step_for(rounds)
+    before, after = [], 0
+    if known is not None and (known.run_id, known.first, known.step) == (run_id, rounds[0], step):
+        after = min(known.settled, rounds[1])
+        before = [
+            point
+            for point in known.points
+            if point.round_number <= after and is_drawn(point.round_number, rounds, step, LATER)
+        ]
     rows = central.execute(
         select(
             SiteResult.round_number,
@@ -176,80 +176,14 @@ def site_range(
             SiteResult.run_id == run_id,
             SiteResult.phase == Phase.EVALUATE,
             SiteResult.outcome == SiteOutcome.OK,
+            SiteResult.round_number > after,
             _drawn(rounds, step, current_round),
         )
         .group_by(SiteResult.round_number)
         .order_by(SiteResult.round_number)
     )
-    return [RangePoint(row[0], *(_pair(row[at], row[at + 1]) for at in (1, 3, 5))) for row in rows]
-
-
-def answer_counts(*, central: Session, actor: Actor, run_id: int) -> list[AnswerCount]:
-    """Count the answers of every institution in a Run, by phase, outcome and reason."""
-    actor.require(Permission.TRAINING_READ)
-    in_order = func.array_agg(SiteResult.round_number)
-    counted = (
-        select(
-            SiteResult.institution_id.label("institution_id"),
-            SiteResult.phase.label("phase"),
-            SiteResult.outcome.label("outcome"),
-            SiteResult.reason.label("reason"),
-            func.count().label("times"),
-            # An answer that was used needs no list of its Rounds.
-            in_order.filter(SiteResult.outcome != SiteOutcome.OK).label("rounds"),
-            func.max(SiteResult.round_number).label("last"),
-        )
-        .where(SiteResult.run_id == run_id)
-        .group_by(SiteResult.institution_id, SiteResult.phase, SiteResult.outcome, SiteResult.reason)
-        .subquery()
-    )
-    rows = central.execute(
-        select(Institution.code, Institution.name, counted, SiteResult.num_examples)
-        .join(Institution, Institution.id == counted.c.institution_id)
-        .join(
-            SiteResult,
-            (SiteResult.run_id == run_id)
-            & (SiteResult.round_number == counted.c.last)
-            & (SiteResult.phase == counted.c.phase)
-            & (SiteResult.institution_id == counted.c.institution_id),
-        )
-        .order_by(Institution.code, counted.c.last)
-    )
-    return [
-        AnswerCount(
-            code=row.code,
-            name=row.name,
-            phase=row.phase,
-            outcome=row.outcome,
-            reason=row.reason,
-            count=row.times,
-            rounds=sorted(row.rounds or [])[:REASONS_SHOWN],
-            num_examples=row.num_examples,
-        )
-        for row in rows
-    ]
-
-
-def participation_grid(
-    *, central: Session, actor: Actor, run_id: int, rounds: tuple[int, int]
-) -> list[GridCell]:
-    """Read what every institution did in some Rounds; Round 0 is the statistics."""
-    actor.require(Permission.TRAINING_READ)
-    rows = central.execute(
-        select(
-            Institution.code,
-            SiteResult.round_number,
-            SiteResult.phase,
-            SiteResult.outcome,
-            SiteResult.reason,
-            SiteResult.num_examples,
-            SiteResult.seconds,
-        )
-        .join(Institution, Institution.id == SiteResult.institution_id)
-        .where(SiteResult.run_id == run_id, SiteResult.round_number.between(*rounds))
-        .order_by(Institution.code, SiteResult.round_number, SiteResult.id)
-    )
-    return [GridCell(*row[:6], finite(row.seconds)) for row in rows]
+    points = [RangePoint(row[0], *(_pair(row[at], row[at + 1]) for at in (1, 3, 5))) for row in rows]
+    return SiteRange(run_id, rounds[0], step, max(current_round - 2, 0), before + points)
 
 
 def _drawn(rounds: tuple[int, int], step: int, newest: int) -> ColumnElement[bool]:
@@ -312,23 +246,3 @@ def _read_lines(
 def _pair(low: float | None, high: float | None) -> tuple[float, float] | None:
     low, high = finite(low), finite(high)
     return None if low is None or high is None else (low, high)
-
-
-def grid_rounds(current_round: int, page: int, size: int) -> tuple[int, int]:
-    """Return the Rounds on one page of the grid; page 0 ends with the newest Round, page 1 comes before it.
-
-    The oldest page begins with the statistics, Round 0.
-    """
-    last = max(current_round - page * size, 0)
-    first = max(last - size + 1, 0)
-    return (0 if first == 1 else first), last
-
-
-def grid_pages(current_round: int, size: int) -> int:
-    """Return how many pages the grid has."""
-    return max(1, -(-current_round // size))
-
-
-def every_site(answers: Sequence[AnswerCount]) -> dict[str, str]:
-    """Return institution code -> name of everyone who was asked."""
-    return {answer.code: answer.name for answer in answers}

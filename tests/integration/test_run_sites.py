@@ -11,7 +11,7 @@ from sqlalchemy import select, text, update
 from sqlalchemy.orm import Session
 
 from app.errors import PermissionRefused
-from app.services import monitoring, run_list, run_log, run_sites
+from app.services import monitoring, run_answers, run_list, run_log, run_sites
 from db.central import Institution, TrainingRound, TrainingRun, TrainingTrigger
 from db.federation import RunEvent
 from db.states import RunKind, RunStatus
@@ -121,6 +121,9 @@ def test_reading_what_is_new_gives_what_reading_everything_gives(
     progress = monitoring.run_progress(
         central=central, actor=consortium.actors["scientist"], run_id=long_run.id
     )
+    read = {"central": central, "actor": consortium.actors["scientist"], "run_id": long_run.id}
+    band = run_sites.site_range(**read, rounds=rounds, current_round=600)
+    counts = run_answers.answer_counts(**read, current_round=600)
     # The evaluation of Round 600 arrives, and Rounds 601 to 605.
     central.execute(
         update(TrainingRound)
@@ -140,6 +143,15 @@ def test_reading_what_is_new_gives_what_reading_everything_gives(
         for before in (progress, None)
     )
     assert newer.rounds == whole.rounds
+    assert run_sites.site_range(**read, rounds=rounds, current_round=605, known=band) == run_sites.site_range(
+        **read, rounds=rounds, current_round=605
+    )
+    again = run_answers.answer_counts(**read, current_round=605, known=counts)
+    assert again == run_answers.answer_counts(**read, current_round=605)
+    assert {each.count for each in again.answers if each.phase == "train" and each.outcome == "ok"} == {
+        605,
+        599,
+    }
     assert (len(whole.rounds), whole.rounds[599].r2) == (605, 0.75)
 
 
@@ -173,7 +185,7 @@ def test_the_range_of_all_hospitals(consortium: Any, central: Session, long_run:
         run_id=long_run.id,
         rounds=(1, 600),
         current_round=600,
-    )
+    ).points
     assert [each.round_number for each in band[:2]] == [1, 3]
     assert (band[0].loss, band[0].r2, band[0].mae) == ((1.0, 2.0), (0.5, 0.6), None)
 
@@ -181,24 +193,24 @@ def test_the_range_of_all_hospitals(consortium: Any, central: Session, long_run:
 def test_answers_are_counted_with_the_rounds_of_each_reason(
     consortium: Any, central: Session, long_run: TrainingRun
 ) -> None:
-    counted = run_sites.answer_counts(
-        central=central, actor=consortium.actors["scientist"], run_id=long_run.id
-    )
+    counted = run_answers.answer_counts(
+        central=central, actor=consortium.actors["scientist"], run_id=long_run.id, current_round=600
+    ).answers
     found = {(each.code, each.phase, each.outcome): each for each in counted}
     late = found["southwest", "train", "late"]
     assert (late.count, late.rounds, late.name) == (6, [100, 200, 300, 400, 500, 600], "Southwest Hospital")
     used = found["northeast", "train", "ok"]
     assert (used.count, used.rounds, used.num_examples) == (600, [], 240)
-    assert run_sites.every_site(counted) == {code: f"{code.capitalize()} Hospital" for code in CODES}
+    assert run_answers.every_site(counted) == {code: f"{code.capitalize()} Hospital" for code in CODES}
 
 
 def test_the_grid_is_read_a_page_at_a_time(consortium: Any, central: Session, long_run: TrainingRun) -> None:
-    assert run_sites.grid_rounds(600, 0, 25) == (576, 600)
-    assert run_sites.grid_rounds(600, 23, 25) == (0, 25)
-    assert run_sites.grid_rounds(3, 0, 25) == (0, 3)
-    assert run_sites.grid_rounds(0, 0, 25) == (0, 0)
-    assert (run_sites.grid_pages(600, 25), run_sites.grid_pages(0, 25)) == (24, 1)
-    cells = run_sites.participation_grid(
+    assert run_answers.grid_rounds(600, 0, 25) == (576, 600)
+    assert run_answers.grid_rounds(600, 23, 25) == (0, 25)
+    assert run_answers.grid_rounds(3, 0, 25) == (0, 3)
+    assert run_answers.grid_rounds(0, 0, 25) == (0, 0)
+    assert (run_answers.grid_pages(600, 25), run_answers.grid_pages(0, 25)) == (24, 1)
+    cells = run_answers.participation_grid(
         central=central, actor=consortium.actors["scientist"], run_id=long_run.id, rounds=(599, 600)
     )
     assert [(cell.code, cell.round_number, cell.phase, cell.outcome) for cell in cells] == [
@@ -278,8 +290,8 @@ def test_clinicians_read_nothing_of_runs(consortium: Any, central: Session, long
     for read, arguments in (
         (run_sites.site_lines, {**span, "codes": CODES, "current_round": 2}),
         (run_sites.site_range, {**span, "current_round": 2}),
-        (run_sites.answer_counts, {"run_id": long_run.id}),
-        (run_sites.participation_grid, span),
+        (run_answers.answer_counts, {"run_id": long_run.id, "current_round": 600}),
+        (run_answers.participation_grid, span),
         (run_list.run_lines, {}),
         (run_list.running_run, {}),
         (run_log.run_log, {"run_id": long_run.id}),

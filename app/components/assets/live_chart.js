@@ -38,23 +38,40 @@ function themed(layout, place) {
   }
 }
 
-const same = (one, other) => one?.length === 2 && one.every((value, at) => Math.abs(value - other[at]) < 1e-6)
+// What the reader zoomed into: the span of Rounds, and of the values if these were zoomed too.
+function remember(place, change) {
+  const touched = (axis) => Object.keys(change).some((key) => key.startsWith(`${axis}.range`))
+  if (place.redrawing || !(touched("xaxis") || touched("yaxis"))) return
+  place.zoom = {
+    x: [...place.layout.xaxis.range],
+    y: touched("yaxis") || place.zoom?.y ? [...place.layout.yaxis.range] : null,
+  }
+}
+
+// While the mouse draws a zoom box nothing is drawn anew: that would take the box away.
+function hold(Plotly, place) {
+  place.held = true
+  const release = () => {
+    place.held = false
+    if (place.waits) draw(Plotly, place)
+  }
+  document.addEventListener("mouseup", () => setTimeout(release, 350), { once: true, capture: true })
+}
 
 function draw(Plotly, place) {
+  place.waits = place.held
+  if (place.held) return undefined
   const { figure, view, alt } = place.wanted
   place.querySelector(".said")?.remove()
   place.setAttribute("aria-label", alt)
-  if (place.view !== view) place.zoomed = false
+  if (place.view !== view) place.zoom = null
   place.view = view
-  // Plotly keeps a zoom only while the axis that comes with new data is the one that was zoomed.
-  if (!place.zoomed) place.range = figure.layout.xaxis.range
-  const layout = themed({ ...figure.layout, xaxis: { ...figure.layout.xaxis, range: [...place.range] } }, place)
-  layout.uirevision = view
+  const xaxis = { ...figure.layout.xaxis, range: [...(place.zoom?.x ?? figure.layout.xaxis.range)] }
+  const yaxis = { ...figure.layout.yaxis, ...(place.zoom?.y ? { range: [...place.zoom.y], autorange: false } : {}) }
   const whole = () => {
-    place.zoomed = false
-    const range = [...place.wanted.figure.layout.xaxis.range]
-    place.range = range
-    Plotly.relayout(place, { "xaxis.range": range, "yaxis.autorange": true })
+    place.zoom = null
+    place.held = false
+    draw(Plotly, place)
   }
   const config = {
     displaylogo: false,
@@ -63,15 +80,14 @@ function draw(Plotly, place) {
     scrollZoom: false,
     modeBarButtons: [["toImage", { name: "All rounds", title: "Show all rounds", icon: Plotly.Icons.home, click: whole }]],
   }
-  return Plotly.react(place, figure.data, layout, config).then(() => {
+  place.redrawing = true
+  return Plotly.react(place, figure.data, themed({ ...figure.layout, xaxis, yaxis }, place), config).then(() => {
+    place.redrawing = false
     if (place.listening) return
     place.listening = true
+    place.addEventListener("mousedown", () => hold(Plotly, place), true)
     place.on("plotly_doubleclick", whole)
-    place.on("plotly_relayout", (change) => {
-      if (Object.keys(change).some((key) => key.startsWith("xaxis.range") || key.startsWith("yaxis.range")))
-        place.zoomed = !same(place.layout.xaxis.range, place.wanted.figure.layout.xaxis.range)
-          || !place.layout.yaxis.autorange
-    })
+    place.on("plotly_relayout", (change) => remember(place, change))
     new ResizeObserver(() => place.isConnected && Plotly.Plots.resize(place)).observe(place)
   })
 }
