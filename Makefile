@@ -16,7 +16,7 @@ WORKERS := $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); echo $
 # -v takes back the -q of pyproject.toml: a run of the whole suite says which files it is in.
 PYTEST := $(BIN)/python -m pytest -v
 
-.PHONY: help run test lint bench-rounds bench-accuracy bench-strategies bench-patients bench-predict bench-import lock clean
+.PHONY: help run test lint simulate soak bench-rounds bench-accuracy bench-strategies bench-patients bench-predict bench-import lock clean
 
 help: ## list these words
 	@echo "make run  starts the demonstration; PORT=8600, DATA=patients.csv, FLOWER_RUNTIME=stock are options"
@@ -46,6 +46,12 @@ verify-run: $(READY) ## prove the receipts of a run and the version that it made
 
 bench-rounds: $(READY) ## seconds a Round, ours and unmodified Flower
 	@exec $(BIN)/python -m bench.rounds
+
+simulate: $(READY) ## the real apps for up to N=1000 institutions on this machine: seconds, memory, R2
+	@exec $(BIN)/python -m bench.simulate $(or $(N),1000)
+
+soak: $(READY) ## 200 rounds with 10 sites, one killed every 10: what is lost, whose memory grows
+	@exec $(BIN)/python -m bench.soak
 
 bench-accuracy: $(READY) ## R2 of the federation beside central training and least squares
 	@exec $(BIN)/python -m bench.accuracy
