@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import streamlit as st
 
 from app.actor import Actor
@@ -43,7 +45,7 @@ def show_export(actor: Actor, version: str) -> None:
         st.caption(f"Inputs in order: {plain(', '.join(INPUT_NAMES))}")
 
 
-def _content(actor: Actor, version: str, format: model_files.Format):  # type: ignore[no-untyped-def]
+def _content(actor: Actor, version: str, format: model_files.Format) -> Callable[[], bytes]:
     def make(presses: Actor) -> bytes:
         with central_session() as central:
             return model_files.export_version(

@@ -29,7 +29,7 @@ from db.central import AuditEvent
 from db.site import AccessEvent, Patient
 from db.states import Role
 from tests.integration.conftest import Consortium
-from tests.integration.page_scripts import opened, words
+from tests.integration.page_scripts import has_key, opened, words
 
 PERSON_OF = {
     Role.ADMIN: "admin",
@@ -107,7 +107,9 @@ def test_every_route_by_every_role_is_allowed_or_refused_and_kept(
         headers = token_of(person)
         for method, path, permission in _routes():
             # Without a body: who may is 422 or more, who may not is refused before it is missed.
-            address = path.format(patient_id=uuid.uuid4(), run_id=1, version="v1", trigger_id=1, code="northeast")
+            address = path.format(
+                patient_id=uuid.uuid4(), run_id=1, version="v1", trigger_id=1, code="northeast"
+            )
             status = api.request(method, address, headers=headers).status_code
             if permission in PERMISSIONS[role]:
                 assert status not in (401, 403, 500), (role, method, path, status)
@@ -176,6 +178,77 @@ def _called(consortium: Consortium, person: str, script: Callable[[], None], val
     app.session_state["auth_session_id"] = session.id
     app.session_state["of_the_test"] = value
     return app.run()
+
+
+def _open_decision() -> None:
+    import streamlit as st
+
+    from app.components import model_decisions
+    from db.central import ModelVersion
+
+    version = ModelVersion(version="v1", status="candidate", is_shadow=False, rmse=1.0)
+    getattr(model_decisions, st.session_state["of_the_test"])(model_decisions.Situation(version, None))
+
+
+def _open_model_import() -> None:
+    from app.components.model_files_view import import_dialog
+
+    import_dialog()
+
+
+def _offer_model_export() -> None:
+    from app.components.model_files_view import show_export
+
+    show_export("v1")
+
+
+@pytest.mark.parametrize(
+    ("permission", "ask"),
+    [
+        (Permission.PROMOTE, "ask_to_promote"),
+        (Permission.PROMOTE, "ask_to_reject"),
+        (Permission.PROMOTE, "ask_to_roll_back"),
+        (Permission.PROMOTE, "ask_to_start_shadow"),
+        (Permission.PROMOTE, "ask_to_stop_shadow"),
+        (Permission.PROMOTION_PROPOSE, "ask_to_propose"),
+    ],
+)
+def test_every_decision_about_a_model_asks_for_the_permission_itself(
+    consortium: Consortium, permission: Permission, ask: str
+) -> None:
+    expected = []
+    for role, person in PERSON_OF.items():
+        app = _called(consortium, person, _open_decision, ask)
+        assert not app.exception
+        if permission in PERMISSIONS[role]:
+            assert has_key(app, "models_confirmed"), role
+        else:
+            assert [error.value[:31] for error in app.error] == [REFUSED], role
+            assert not has_key(app, "models_confirmed"), role
+            expected.append((f"components/model_decisions.py {ask}", role.value))
+    assert _refusals(consortium) == expected
+
+
+@pytest.mark.parametrize(
+    ("permission", "script", "name", "key"),
+    [
+        (Permission.MODELS_IMPORT, _open_model_import, "import_dialog", "models_import_confirmed"),
+        (Permission.MODELS_EXPORT, _offer_model_export, "show_export", None),
+    ],
+)
+def test_files_of_models_ask_for_the_permission_themselves(
+    consortium: Consortium, permission: Permission, script: Callable[[], None], name: str, key: str | None
+) -> None:
+    expected = []
+    for role, person in PERSON_OF.items():
+        app = _called(consortium, person, script, "")
+        assert not app.exception
+        if permission in PERMISSIONS[role]:
+            assert not app.error and (key is None or has_key(app, key)), role
+        else:
+            assert [error.value[:31] for error in app.error] == [REFUSED], role
+            expected.append((f"components/model_files_view.py {name}", role.value))
+    assert _refusals(consortium) == expected
 
 
 @pytest.mark.parametrize(
