@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 
 SHORTEST_SECONDS = 0.03
-LONGEST_SECONDS = 0.5
+LONGEST_SECONDS = 1.0  # nobody is waiting, or somebody who waits long anyway
 STEADY_SHARE = 0.75  # of the last interval that passes before the first look
 GROWTH = (
     0.12  # a pause is this share of the time waited so far: the wait is at most so much longer than needed

@@ -53,11 +53,11 @@ def test_rounds_that_become_quicker_are_followed(clock: Clock) -> None:
     assert late[0] < 0.5 and late[-1] <= pace.SHORTEST_SECONDS
 
 
-def test_a_supernode_that_nobody_asks_looks_twice_a_second(clock: Clock) -> None:
+def test_a_supernode_that_nobody_asks_looks_once_a_second(clock: Clock) -> None:
     idle = Pace()
     assert idle.pause() == pace.LONGEST_SECONDS
     looks, late = looks_until(idle, clock, 60)
-    assert looks == 120 and late <= pace.LONGEST_SECONDS
+    assert looks == 60 and late <= pace.LONGEST_SECONDS
     assert idle.pause() == pace.SHORTEST_SECONDS, "a long silence says nothing about the next message"
 
 
