@@ -16,7 +16,7 @@ WORKERS := $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); echo $
 # -v takes back the -q of pyproject.toml: a run of the whole suite says which files it is in.
 PYTEST := $(BIN)/python -m pytest -v
 
-.PHONY: help run test lint simulate soak bench-rounds bench-accuracy bench-strategies bench-patients bench-predict bench-import lock clean
+.PHONY: help run test lint simulate soak bench-rounds bench-accuracy bench-strategies bench-dashboard bench-patients bench-predict bench-import lock clean
 
 help: ## list these words
 	@echo "make run  starts the demonstration; PORT=8600, DATA=patients.csv, FLOWER_RUNTIME=stock are options"
@@ -61,6 +61,9 @@ bench-strategies: $(READY) ## R2 by round of every strategy, on sites alike and 
 
 bench-patients: $(READY) ## milliseconds of lists of a million patients, in the database and in the page
 	@exec $(BIN)/python -m bench.patients
+
+bench-dashboard: $(READY) ## milliseconds of the training page with 1,000 rounds of 50 hospitals, first and redrawn
+	@exec $(BIN)/python -m bench.dashboard
 
 bench-import: $(READY) ## seconds to import 100,000 patients, as CSV, the same again, and as Excel
 	@exec $(BIN)/python -m bench.imports
