@@ -13,8 +13,17 @@ from tests.integration.conftest import PASSWORD, PEOPLE, Consortium
 from tests.integration.page_scripts import opened, page_of, words
 
 MENU = {
-    "admin": ["overview", "training", "models", "model_card", "institutions"],
-    "scientist": ["overview", "training", "models", "model_card"],
+    "admin": [
+        "overview",
+        "training",
+        "compare",
+        "cohort",
+        "triggers",
+        "models",
+        "model_card",
+        "institutions",
+    ],
+    "scientist": ["overview", "training", "compare", "cohort", "models", "model_card"],
     "doctor": [
         "overview",
         "patients",
