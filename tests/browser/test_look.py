@@ -42,6 +42,8 @@ def places(browser: Browser, product: Product) -> Iterator[Places]:
     if not Caller(product, ADMIN).call("GET", "/model/status")["has_model"]:
         train(product, ROUNDS)
     work_at_a_hospital(product)
+    trigger = {"name": "Every Monday", "kind": "schedule", "cron": "0 3 * * 1", "timezone": "Europe/Berlin"}
+    Caller(product, ADMIN).call("POST", "/triggers", trigger)
     doctor = Caller(product, DOCTOR)
     predicted = doctor.call("GET", "/predictions/history?limit=1")["items"][0]["patient_id"]
     paths = {
@@ -57,7 +59,7 @@ def places(browser: Browser, product: Product) -> Iterator[Places]:
             "/model_card",
             "/training",  # what a role may not open is a page too
         ],
-        ADMIN: ["/overview", "/training", "/models", "/institutions"],
+        ADMIN: ["/overview", "/training", "/triggers", "/models", "/institutions"],
         MANAGER: ["/overview", "/participation"],
     }
     states = {}
