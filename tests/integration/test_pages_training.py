@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
 
 from app.services import monitoring
 from db.central import Institution, ModelVersion, SiteResult, TrainingRound, TrainingRun
-from db.states import Phase, RoundStatus, RunStatus, SiteOutcome
+from db.federation import RunEvent
+from db.states import Phase, RoundStatus, RunKind, RunStatus, SiteOutcome
+from fl.settings import RunSettings
 from tests.integration.conftest import Consortium
 from tests.integration.page_scripts import has_key, page_of, words
 
@@ -33,7 +37,7 @@ def add_run(consortium: Consortium) -> AddRun:
                 requested_by=consortium.workers["admin"].id,
                 num_rounds=columns.pop("num_rounds", 5),
                 strategy="fedavg",
-                settings={},
+                settings=RunSettings().to_json(),
                 seed=1,
                 current_round=rounds,
                 started_at=None if status == RunStatus.QUEUED else now - timedelta(seconds=9),
@@ -188,6 +192,216 @@ def test_an_earlier_run_can_be_chosen(consortium: Consortium, add_run: AddRun) -
     assert f"Run {newest}" in words(app)
 
 
+def test_more_settings_are_checked_as_one_types_and_nothing_is_lost(consortium: Consortium) -> None:
+    app = page_of(consortium, "admin", "training")
+    app.button(key="training_start").click().run()
+    app.selectbox(key="training_strategy").set_value("fedprox").run()
+    app.text_input(key="training_set_proximal_mu").set_value("lots").run()
+    app.text_input(key="training_set_fraction_fit").set_value("0.3").run()
+    app.text_input(key="training_num_rounds").set_value("0").run()
+    said = words(app)
+    for sentence in (
+        "Enter a number from 0 to 10, not 'lots'.",
+        "“Share of hospitals that train in a round” must be from 0.5 to 1, not 0.3.",
+        "The number of rounds must be from 1 to 1000, not 0.",
+    ):
+        assert sentence in said
+    app.button(key="training_start_confirmed").click().run()
+    assert "Please correct 3 fields first; nothing was started." in words(app)
+    assert app.text_input(key="training_set_proximal_mu").value == "lots"
+    app.text_input(key="training_set_proximal_mu").set_value("0,25").run()
+    app.text_input(key="training_set_fraction_fit").set_value("0.75").run()
+    app.text_input(key="training_num_rounds").set_value("6").run()
+    app.checkbox(key="training_set_local_only").uncheck().run()
+    app.button(key="training_start_confirmed").click().run()
+    assert not app.exception
+    with consortium.central() as central:
+        run = central.scalars(select(TrainingRun)).one()
+    assert (run.strategy, run.num_rounds) == ("fedprox", 6)
+    kept = RunSettings.from_json(run.settings)
+    assert (kept.proximal_mu, kept.fraction_fit, kept.local_only, kept.local_epochs) == (0.25, 0.75, False, 5)
+
+
+def test_another_strategy_brings_its_defaults_but_not_over_what_was_typed(consortium: Consortium) -> None:
+    app = page_of(consortium, "admin", "training")
+    app.button(key="training_start").click().run()
+    app.text_input(key="training_set_learning_rate").set_value("0.02").run()
+    app.selectbox(key="training_strategy").set_value("scaffold").run()
+    assert app.selectbox(key="training_set_optimizer").value == "sgd"
+    assert app.text_input(key="training_set_learning_rate").value == "0.02"
+    app.button(key="training_defaults").click().run()
+    assert app.text_input(key="training_set_learning_rate").value == "0.05"
+
+
+def test_a_warm_start_without_a_model_is_refused_at_its_field(consortium: Consortium) -> None:
+    app = page_of(consortium, "admin", "training")
+    app.button(key="training_start").click().run()
+    app.selectbox(key="training_set_start_from").set_value("champion").run()
+    assert "No model is in use yet" in words(app)
+
+
+def test_the_baseline_alone_is_a_kind_of_its_own(consortium: Consortium) -> None:
+    app = page_of(consortium, "admin", "training")
+    app.button(key="training_start").click().run()
+    app.segmented_control(key="training_kind").set_value(RunKind.LEAST_SQUARES).run()
+    assert "training_num_rounds" not in [field.key for field in app.text_input]
+    app.button(key="training_start_confirmed").click().run()
+    with consortium.central() as central:
+        run = central.scalars(select(TrainingRun)).one()
+    assert (run.kind, run.num_rounds, run.strategy) == ("least_squares", 0, "")
+    assert "Asking the hospitals" in words(app)
+
+
+def test_a_run_can_be_queued_behind_the_one_at_work(consortium: Consortium, add_run: AddRun) -> None:
+    at_work = add_run(RunStatus.TRAINING, rounds=1)
+    app = page_of(consortium, "admin", "training")
+    app.button(key="training_start").click().run()
+    assert f"Run {at_work} is at work. This one waits until it has ended." in words(app)
+    app.button(key="training_start_confirmed").click().run()
+    assert f"Run {at_work}" in words(app)
+    assert "Round 1 of 5" in words(app)
+
+
+@pytest.mark.parametrize("status", [RunStatus.FAILED, RunStatus.CANCELLED])
+def test_an_ended_run_with_a_saved_round_is_resumed(
+    consortium: Consortium, add_run: AddRun, status: str
+) -> None:
+    error = "The server stopped." if status == RunStatus.FAILED else None
+    ended = add_run(status, rounds=2, error=error)
+    app = page_of(consortium, "admin", "training")
+    assert not has_key(app, "training_resume")
+    with consortium.central() as central:
+        saved = update(TrainingRound).where(TrainingRound.round_number == 1).values(weights=b"1234")
+        central.execute(saved)
+        central.commit()
+    assert not has_key(page_of(consortium, "scientist", "training"), "training_resume")
+    app.run()
+    assert "Round 1 is saved" in words(app)
+    app.button(key="training_resume").click().run()
+    assert not app.exception
+    with consortium.central() as central:
+        run = central.scalars(select(TrainingRun).order_by(TrainingRun.id.desc())).first()
+    assert run is not None
+    assert (run.resumed_from_id, run.status) == (ended, RunStatus.QUEUED)
+    assert f"goes on with [run {ended}]" in words(app)
+
+
+def test_the_grid_says_what_each_hospital_did_in_each_round(consortium: Consortium, add_run: AddRun) -> None:
+    reason = "Too few patients with a known cost (12 of at least 30)."
+    add_run(RunStatus.COMPLETED, rounds=30, num_rounds=30, excluded={"southwest": reason})
+    app = page_of(consortium, "scientist", "training")
+    grid = next(each.body for each in app.html if "fc-grid" in each.body)
+    assert 'title="Northeast Hospital, round 30: Used. 240 patients.">✓<i>Used</i></td>' in grid
+    assert ">5</th>" not in grid
+    app.button(key="training_grid_earlier").click().run()
+    grid = next(each.body for each in app.html if "fc-grid" in each.body)
+    assert f'title="Southwest Hospital, statistics: Sat out. {reason}"' in grid
+    assert ">5</th>" in grid
+    assert ">30</th>" not in grid
+
+
+def test_the_log_and_what_taking_part_brings_stand_below(consortium: Consortium, add_run: AddRun) -> None:
+    gain = {"r2_federated": 0.86, "r2_local": 0.8, "num_examples": 54}
+    usd = ("gain_rmse_usd", "gain_low_usd", "gain_high_usd")
+    run_id = add_run(
+        RunStatus.COMPLETED,
+        rounds=2,
+        results={
+            "baseline": {"r2": 0.85, "mae": 2400.0, "rmse": 4500.0, "loss": 0.15, "num_examples": 240},
+            "local_only": {
+                "northeast": gain | dict(zip(usd, (420, 120, 710), strict=True)),
+                "northwest": gain | dict(zip(usd, (30, -80, 140), strict=True)),
+                "southeast": gain | dict(zip(usd, (-300, -500, -90), strict=True)),
+                "southwest": {"r2_federated": None},
+            },
+        },
+    )
+    with consortium.central() as central:
+        central.add(RunEvent(run_id=run_id, severity="warning", message="A hospital is <late>."))
+        central.commit()
+    app = page_of(consortium, "scientist", "training")
+    said = words(app)
+    assert "**Northeast Hospital**: yes. The common model errs by $420 a year less" in said
+    assert "(90 % interval +$120 to +$710, 54 patients)" in said
+    assert "**Northwest Hospital**: cannot be told. The difference of +$30 a year may be chance" in said
+    assert "**Southeast Hospital**: no. A model trained here alone errs by $300 a year less" in said
+    assert "**Southwest Hospital**: not known" in said
+    assert "Warning:</b> A hospital is &lt;late&gt;." in said
+    charts = [json.loads(each.proto.json) for each in app.get("bidi_component")]
+    lines = [chart["figure"]["layout"]["shapes"][0]["y0"] for chart in charts[:3]]
+    assert lines == [0.15, 2400.0, 0.85]
+
+
+@pytest.mark.parametrize(
+    ("kind", "results", "said"),
+    [
+        (
+            RunKind.LEAST_SQUARES,
+            {"baseline": {"r2": 0.85, "mae": 2400.0, "institutions": {"northeast": {"r2": 0.8}}}},
+            "Least squares with interactions",
+        ),
+        (
+            RunKind.EVALUATION,
+            {
+                "evaluation": {
+                    "version": "v9",
+                    "champion": "v5",
+                    "overall": {"version": {"r2": 0.86}, "champion": {"r2": 0.85}},
+                    "institutions": {"northeast": {"version": {"r2": 0.8}, "champion": None}},
+                    "decision": "Better at every hospital.",
+                    "promotes": True,
+                }
+            },
+            "Better at every hospital.",
+        ),
+        (RunKind.COHORT, {"cohort": {}}, "Completed"),
+        (RunKind.LEAST_SQUARES, {}, "left nothing to show here"),
+    ],
+)
+def test_runs_that_train_nothing_show_what_they_found(
+    consortium: Consortium, add_run: AddRun, kind: str, results: dict[str, Any], said: str
+) -> None:
+    version = None
+    if kind == RunKind.EVALUATION:
+        with consortium.central() as central:
+            version = _imported(central)
+    add_run(RunStatus.COMPLETED, num_rounds=0, kind=kind, results=results, start_version_id=version)
+    app = page_of(consortium, "scientist", "training")
+    assert not app.exception
+    assert said in words(app)
+    assert not app.get("bidi_component")[:-1]  # the list, and no chart
+    assert "Round 0" not in words(app)
+
+
+@pytest.mark.parametrize("status", list(RunStatus))
+@pytest.mark.parametrize("kind", [RunKind.FEDERATED, RunKind.COHORT])
+def test_a_run_in_every_state_is_drawn(
+    consortium: Consortium, add_run: AddRun, status: str, kind: str
+) -> None:
+    error = "It failed." if status == RunStatus.FAILED else None
+    add_run(status, num_rounds=5 if kind == RunKind.FEDERATED else 0, kind=kind, error=error)
+    app = page_of(consortium, "scientist", "training")
+    assert not app.exception
+    assert not [each.value for each in app.error if each.value.replace("\\", "") != error]
+    assert app.get("bidi_component")
+
+
+def test_the_list_can_be_limited_to_a_kind(consortium: Consortium, add_run: AddRun) -> None:
+    add_run(RunStatus.COMPLETED, rounds=3)
+    add_run(RunStatus.COMPLETED, num_rounds=0, kind=RunKind.COHORT)
+    app = page_of(consortium, "scientist", "training")
+
+    def kinds() -> list[str]:
+        listed = json.loads(app.get("bidi_component")[-1].proto.json)["rows"]
+        return [row["cells"][1] for row in listed]
+
+    assert kinds() == ["Patients described", "Training"]
+    app.pills(key="training_kind_listed").set_value(RunKind.FEDERATED).run()
+    assert kinds() == ["Training"]
+    app.pills(key="training_kind_listed").set_value(RunKind.EVALUATION).run()
+    assert "There is no run of this kind yet." in words(app)
+
+
 def test_a_run_that_does_not_exist_is_a_sentence(consortium: Consortium, add_run: AddRun) -> None:
     add_run(RunStatus.COMPLETED, rounds=1)
     app = page_of(consortium, "scientist", "training")
@@ -213,6 +427,22 @@ def test_an_unexpected_failure_is_a_sentence_with_a_reference(
     assert "Something went wrong on our side" in words(app)
     assert quoted_row not in words(app)
     assert quoted_row not in caplog.text
+
+
+def _imported(central: Session) -> int:
+    version = ModelVersion(
+        version="v9",
+        model_path="models/v9.keras",
+        origin="import",
+        preprocessing={},
+        weights=b"",
+        weights_sha256="0" * 64,
+        num_examples=0,
+        metrics={},
+    )
+    central.add(version)
+    central.commit()
+    return version.id
 
 
 def _status(consortium: Consortium, run_id: int) -> str:
