@@ -40,5 +40,5 @@ class Pace:
     def pause(self) -> float:
         """Return the seconds to wait before the next look."""
         waited = time.monotonic() - self._since
-        until_expected = STEADY_SHARE * self._expected - waited
+        until_expected = min(STEADY_SHARE * self._expected - waited, MOST_AT_ONCE_SECONDS)
         return min(max(until_expected, GROWTH * waited, SHORTEST_SECONDS), LONGEST_SECONDS)
