@@ -11,8 +11,9 @@ import time
 SHORTEST_SECONDS = 0.03
 LONGEST_SECONDS = 1.0  # nobody is waiting, or somebody who waits long anyway
 STEADY_SHARE = 0.75  # of the last interval that passes before the first look
+MOST_AT_ONCE_SECONDS = 0.4  # Rounds may have become quicker
 GROWTH = (
-    0.12  # a pause is this share of the time waited so far: the wait is at most so much longer than needed
+    0.12  # a pause is this share of the time waited so far: no wait is longer than needed by more than that
 )
 FORGOTTEN_SECONDS = 2.0  # an interval longer than this says nothing about the next
 
