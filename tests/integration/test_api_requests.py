@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import select
 
 from app.settings import get_settings
-from db.central import AuditEvent, Institution, TrainingRound, TrainingRun
+from db.central import AuditEvent, Institution, ModelVersion, TrainingRound, TrainingRun
 from db.site import AccessEvent
 from db.states import RoundStatus, RunStatus
 
@@ -167,6 +167,52 @@ def test_a_run_is_accepted_once_watched_and_cancelled(
     assert "already ended" in again.json()["detail"]
 
 
+def test_a_run_of_any_kind_is_asked_for_with_its_settings(
+    api: TestClient, token_of: TokenOf, add_model: Callable[..., ModelVersion]
+) -> None:
+    admin = token_of("admin")
+    add_model("v5")
+
+    def started(body: dict[str, Any]) -> dict[str, Any]:
+        answer = api.post("/training/runs", headers=admin, json=body)
+        assert answer.status_code == 202, answer.text
+        run: dict[str, Any] = api.get(f"/training/runs/{answer.json()['id']}", headers=admin).json()
+        return run
+
+    prox = started({"strategy": "fedprox", "settings": {"proximal_mu": 1, "local_only": False}, "seed": 7})
+    assert (prox["kind"], prox["strategy"], prox["seed"]) == ("federated", "fedprox", 7)
+    assert (prox["settings"]["proximal_mu"], prox["settings"]["local_only"]) == (1.0, False)
+    assert (prox["requested_by_name"], prox["saved_round"], prox["results"]) == ("The admin", 0, {})
+    evaluation = started({"kind": "evaluation", "start_version": "v5"})
+    assert (evaluation["kind"], evaluation["num_rounds"], evaluation["start_version"]) == (
+        "evaluation",
+        0,
+        "v5",
+    )
+    assert started({"kind": "cohort"})["kind"] == "cohort"
+
+
+def test_a_run_is_resumed_once_it_ended_with_a_saved_round(
+    api: TestClient, token_of: TokenOf, consortium: Any
+) -> None:
+    admin = token_of("admin")
+    run_id = api.post("/training/runs", headers=admin, json={"num_rounds": 4}).json()["id"]
+    wish = {"resume_run_id": run_id}
+    assert api.post("/training/runs", headers=admin, json=wish).status_code == 409
+    assert api.post("/training/runs", headers=admin, json={"resume_run_id": 12345}).status_code == 404
+    api.post(f"/training/runs/{run_id}/cancel", headers=admin)
+    with consortium.central() as central:
+        central.add(
+            TrainingRound(run_id=run_id, round_number=1, aggregation_method="fedavg", weights=b"1234")
+        )
+        central.commit()
+    assert api.get(f"/training/runs/{run_id}", headers=admin).json()["saved_round"] == 1
+    resumed = api.post("/training/runs", headers=admin, json=wish)
+    assert resumed.status_code == 202
+    run = api.get(f"/training/runs/{resumed.json()['id']}", headers=admin).json()
+    assert (run["resumed_from_id"], run["num_rounds"]) == (run_id, 4)
+
+
 BAD_RUNS: list[tuple[dict[str, Any], str]] = [
     ({"num_rounds": 0}, "num_rounds"),
     ({"num_rounds": 1001}, "num_rounds"),
@@ -177,6 +223,14 @@ BAD_RUNS: list[tuple[dict[str, Any], str]] = [
     ({"idempotency_key": "x" * 101}, "idempotency_key"),
     ({"idempotency_key": "a\x00b"}, "idempotency_key"),
     ({"rounds": 3}, "rounds"),
+    ({"kind": "guess"}, "kind"),
+    ({"settings": {"local_epochs": 0}}, "local_epochs"),
+    ({"settings": {"no_such": 1}}, "no_such"),
+    ({"settings": {"late_policy": "shrug"}}, "late_policy"),
+    ({"settings": {"start_from": "champion"}}, "start_from"),
+    ({"kind": "evaluation"}, "start_version"),
+    ({"seed": -1}, "seed"),
+    ({"resume_run_id": 1, "seed": 3}, "seed"),
 ]
 
 

@@ -16,7 +16,7 @@ from app.services import monitoring
 from db.central import Institution, ModelVersion, SiteResult, TrainingRound, TrainingRun
 from db.federation import RunEvent
 from db.states import Phase, RoundStatus, RunKind, RunStatus, SiteOutcome
-from fl.settings import RunSettings
+from fl.settings import STRATEGY_DEFAULTS, RunSettings
 from tests.integration.conftest import Consortium
 from tests.integration.page_scripts import has_key, page_of, words
 
@@ -225,12 +225,13 @@ def test_more_settings_are_checked_as_one_types_and_nothing_is_lost(consortium: 
 def test_another_strategy_brings_its_defaults_but_not_over_what_was_typed(consortium: Consortium) -> None:
     app = page_of(consortium, "admin", "training")
     app.button(key="training_start").click().run()
-    app.text_input(key="training_set_learning_rate").set_value("0.02").run()
+    app.text_input(key="training_set_learning_rate").set_value("0.3").run()
     app.selectbox(key="training_strategy").set_value("scaffold").run()
     assert app.selectbox(key="training_set_optimizer").value == "sgd"
-    assert app.text_input(key="training_set_learning_rate").value == "0.02"
+    assert app.text_input(key="training_set_learning_rate").value == "0.3"
     app.button(key="training_defaults").click().run()
-    assert app.text_input(key="training_set_learning_rate").value == "0.05"
+    default = STRATEGY_DEFAULTS["scaffold"]["learning_rate"]
+    assert app.text_input(key="training_set_learning_rate").value == f"{default:g}"
 
 
 def test_a_warm_start_without_a_model_is_refused_at_its_field(consortium: Consortium) -> None:

@@ -15,7 +15,7 @@ from app.services import training
 from db.central import AuditEvent, ModelVersion, TrainingRound, TrainingRun
 from db.states import RunKind, RunStatus
 from fl.model import initial_weights, weights_to_bytes
-from fl.settings import STRATEGIES, RunSettings
+from fl.settings import STRATEGIES, STRATEGY_DEFAULTS, RunSettings
 
 
 @pytest.fixture
@@ -55,9 +55,9 @@ def test_every_strategy_starts_with_its_own_defaults(start: Any, strategy: str) 
 
 def test_a_strategys_default_gives_way_to_what_was_chosen(start: Any) -> None:
     kept = RunSettings.from_json(start(strategy="scaffold").settings)
-    assert (kept.optimizer, kept.learning_rate) == ("sgd", 0.05)
-    chosen = RunSettings.from_json(start(strategy="scaffold", settings={"learning_rate": 0.2}).settings)
-    assert (chosen.optimizer, chosen.learning_rate) == ("sgd", 0.2)
+    assert (kept.optimizer, kept.learning_rate) == ("sgd", STRATEGY_DEFAULTS["scaffold"]["learning_rate"])
+    chosen = RunSettings.from_json(start(strategy="scaffold", settings={"learning_rate": 0.3}).settings)
+    assert (chosen.optimizer, chosen.learning_rate) == ("sgd", 0.3)
 
 
 @pytest.mark.parametrize(
