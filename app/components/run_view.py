@@ -239,4 +239,5 @@ def _show_participation(
         table = table.drop(columns="Remark")
     if run.kind != RunKind.FEDERATED:
         table = table.drop(columns=["Rows trained on", "Rows held out"])
-    st.table(table, border="horizontal", hide_index=True)
+    with st.container(key="run_participation"):
+        st.table(table, border="horizontal", hide_index=True)

@@ -44,7 +44,15 @@ def trained(browser: Browser, product: Product) -> Iterator[str]:
     with browsing(browser, product) as page, browsing(browser, product, width=NARROW, scheme="dark") as phone:
         _doctor_has_no_model_yet(browser, product)
         sign_in(page, "admin@demo.local")
-        assert menu(page) == ["Overview", "Training", "Models", "Model card"]
+        assert menu(page) == [
+            "Overview",
+            "Training",
+            "Cohort",
+            "Triggers",
+            "Models",
+            "Model card",
+            "Institutions",
+        ]
         expect(page.get_by_text("No training yet")).to_be_visible()
         picture(page, "overview_empty_1280_light")
         go_to(page, "Training")
@@ -149,14 +157,14 @@ def test_the_scientist_sees_the_finished_charts_and_the_new_version(
         page.get_by_role("link", name="See its rounds").click()
         expect(page.get_by_text("This run made model version")).to_be_visible()
         page.wait_for_function(
-            "document.querySelectorAll('.js-plotly-plot .scatterlayer .trace').length == 15"
+            "document.querySelectorAll('.js-plotly-plot .scatterlayer .trace').length == 23"
         )
         drawn = charts(page)
-        assert [len(chart) for chart in drawn] == [5, 5, 5]
+        assert [len(chart) for chart in drawn] == [5, 5, 5, 4, 4]
         assert all(len(values) == ROUNDS for chart in drawn for values in chart.values())
         page.get_by_role("button", name=HOSPITALS[0]).click()
         page.wait_for_function(
-            "document.querySelectorAll('.js-plotly-plot .scatterlayer .trace').length == 12"
+            "document.querySelectorAll('.js-plotly-plot .scatterlayer .trace').length == 18"
         )
         go_to(page, "Models")
         expect(page.get_by_role("heading", name=f"Version {trained}")).to_be_visible()
@@ -245,11 +253,12 @@ def _watch_the_run(page: Page, phone: Page) -> None:
     assert len(lengths) >= 2 and lengths == sorted(lengths), lengths
     assert live_on_the_phone
     page.wait_for_timeout(1500)
-    drawn = charts(page)
+    drawn, work = charts(page)[:3], charts(page)[3:]
     assert all(len(values) == ROUNDS - 1 for chart in drawn for values in chart.values())
     assert drawn[0][ALL][-1] < drawn[0][ALL][0], "the loss did not fall"
     assert rounds_drawn(page) == (0.5, ROUNDS - 0.5), "the rounds shown did not survive the redraws"
     assert [set(chart) for chart in drawn] == [{ALL, *HOSPITALS} - {HIDDEN}] * 3, "a hidden line came back"
+    assert [set(chart) for chart in work] == [{*HOSPITALS} - {HIDDEN}] * 2
 
 
 def _look_closer(page: Page) -> None:
@@ -261,7 +270,7 @@ def _look_closer(page: Page) -> None:
 def _who_took_part(page: Page) -> None:
     expect(page.get_by_role("heading", name="Who took part")).to_be_visible()
     for hospital in HOSPITALS:
-        row = page.get_by_test_id("stTable").locator("tr").filter(has_text=hospital)
+        row = page.locator(".st-key-run_participation tr").filter(has_text=hospital)
         expect(row).to_contain_text(f"Yes, all {ROUNDS} rounds")
         assert all(int(cell) > 20 for cell in row.locator("td").all_inner_texts()[2:4])
 
