@@ -201,7 +201,7 @@ def _baseline(metric: ChartMetric, value: float) -> dict[str, Any]:
         "line": {"color": colour, "width": 2, "dash": "dash"},
         "label": {
             "text": f"least squares {_written(metric, value)}",
-            "textposition": "end",
+            "textposition": "start",
             "yanchor": "bottom" if metric.field == "r2" else "top",
             "font": {"size": 11, "color": colour},
         },

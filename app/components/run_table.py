@@ -22,7 +22,6 @@ _COLUMNS = (
     Column("Kind"),
     Column("Status"),
     Column("R²", unit="by round, and the last"),
-    Column("Strategy"),
     Column("Rounds", figure=True),
     Column("Took", figure=True),
     Column("Requested"),
@@ -62,10 +61,9 @@ def _row(run: RunLine) -> Row:
     trains = run.kind == RunKind.FEDERATED
     cells = [
         str(run.id),
-        KIND_SHORT[run.kind],
+        f"{KIND_SHORT[run.kind]}, {strategy_name(run)}" if trains else KIND_SHORT[run.kind],
         RUN_STATUS_NAMES[run.status],
         number(run.last_r2),
-        strategy_name(run),
         f"{run.current_round:,} of {run.num_rounds:,}" if trains else NOT_KNOWN,
         duration(took),
         when(run.requested_at, browser_zone()),

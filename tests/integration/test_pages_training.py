@@ -396,9 +396,9 @@ def test_the_list_can_be_limited_to_a_kind(consortium: Consortium, add_run: AddR
         listed = json.loads(app.get("bidi_component")[-1].proto.json)["rows"]
         return [row["cells"][1] for row in listed]
 
-    assert kinds() == ["Patients described", "Training"]
+    assert kinds() == ["Patients described", "Training, FedAvg"]
     app.pills(key="training_kind_listed").set_value(RunKind.FEDERATED).run()
-    assert kinds() == ["Training"]
+    assert kinds() == ["Training, FedAvg"]
     app.pills(key="training_kind_listed").set_value(RunKind.EVALUATION).run()
     assert "There is no run of this kind yet." in words(app)
 
