@@ -138,7 +138,8 @@ def histogram(
         hovermode="closest",
         hoverlabel={"namelength": -1},
         xaxis={
-            "title": {"text": _axis_title(measure), "standoff": 6},
+            # Categories name themselves.
+            "title": {"text": "" if measure.kind == "category" else _axis_title(measure), "standoff": 6},
             "type": "category",
             "categoryorder": "array",
             "categoryarray": [one.label for one in measure.bins],
