@@ -28,7 +28,7 @@ class Figures:
 class Baseline:
     """The least squares baseline on all held-out patients and at each institution.
 
-    `coefficients` are by the name of their input, of the standardised inputs and cost.
+    `coefficients` are by the name of their term, in USD a year for one unit of it.
     """
 
     overall: Figures
