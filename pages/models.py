@@ -62,7 +62,9 @@ def show_version(actor: Actor, name: str, in_use: str | None) -> None:
     if card.decision:
         st.markdown(f"**What the rule says.** {plain(card.decision)}")
     with st.container(width=CARD_WIDTH):
-        st.markdown("**Beside the version in use**")
+        st.markdown(
+            "**Beside the version in use before**" if name == in_use else "**Beside the version in use**"
+        )
         show_comparison(compared, in_use=in_use if in_use != name else None)
         if card.institutions:
             st.markdown("**At each hospital**, on its own held-out patients")

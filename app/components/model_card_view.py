@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from app.components.formats import count, number, plain, signed_usd, usd
-from app.services.model_card import ModelCard
+from app.components.formats import NOT_KNOWN, count, number, plain, signed_usd, usd
+from app.services.model_card import InstitutionPart, ModelCard
 from app.services.model_quality import GroupQuality, SmokerInterval
 from fl.features import FEATURES
 
@@ -55,7 +55,7 @@ def show_institutions(card: ModelCard) -> None:
     for part in card.institutions:
         row = {
             "Hospital": plain(part.name),
-            "Rows trained on": count(part.rows_trained) if part.rows_trained is not None else "took no part",
+            "Rows trained on": _rows_trained(card, part),
             "Held-out patients": count(part.rows_held_out) if part.rows_held_out is not None else NOT_TOLD,
             **_errors(part.mae, part.rmse, part.r2),
         }
@@ -136,6 +136,12 @@ def show_intervals(intervals: Sequence[SmokerInterval]) -> None:
                 f"{plain(interval.label)}: too few of these patients could be told of, so this is the interval of all "
                 "patients together. It may hold fewer than nine of ten."
             )
+
+
+def _rows_trained(card: ModelCard, part: InstitutionPart) -> str:
+    if part.rows_trained is not None:
+        return count(part.rows_trained)
+    return "took no part" if card.run_id is not None else NOT_KNOWN
 
 
 def _errors(mae: float | None, rmse: float | None, r2: float | None) -> dict[str, str]:

@@ -63,7 +63,7 @@ def show_history(decisions: Sequence[Decision], *, name: str, alt: str) -> None:
         for one in decisions
     ]
     if rows:
-        with st.container(key=f"figures_{name}"):
+        with st.container(key=f"words_{name}"):
             st.table(pd.DataFrame(rows), border="horizontal", hide_index=True, alt=alt)
 
 
@@ -96,7 +96,7 @@ def show_lineage(card: ModelCard, lineage: Mapping[str, Any]) -> None:
                 }
             )
     if told:
-        with st.expander("How it was made, to the last setting"), st.container(key="figures_lineage"):
+        with st.expander("How it was made, to the last setting"), st.container(key="words_lineage"):
             st.table(pd.DataFrame(told), border="horizontal", hide_index=True, alt="Lineage of the version")
     st.caption(f"SHA-256 of the weights: `{card.weights_sha256}`")
     with st.container(horizontal=True):
