@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _VERSION = re.compile(r"[0-9A-Za-z.+-]{1,50}")
 _MOST_ROWS = 2**31 - 1
+CALL_UNDER_WAY_SECONDS = 2.0  # to SuperLink or the database; usually a few hundredths
 
 
 @dataclass(frozen=True)
@@ -63,14 +64,20 @@ RHYTHMS = {"warm": Rhythm(0.0, 20.0, 10.0, 0.25), "stock": Rhythm(30.0, 900.0, 1
 
 @contextmanager
 def asking_sites(grid: Grid, database_url: str) -> Iterator[None]:
-    """Ask the Sites in a thread of its own as long as the block runs; leaving it waits for nothing."""
+    """Ask the Sites in a thread of its own as long as the block runs.
+
+    Leaving waits for no Site, only for the one call of SuperLink or of the database that is under way: what comes after
+    has the grid to itself.
+    """
     left = threading.Event()
     asker = PresenceAsker(grid, database_url, RHYTHMS[os.environ.get("FLOWER_RUNTIME", "warm")])
-    threading.Thread(target=asker.ask_until, args=(left,), name="presence", daemon=True).start()
+    thread = threading.Thread(target=asker.ask_until, args=(left,), name="presence", daemon=True)
+    thread.start()
     try:
         yield
     finally:
         left.set()
+        thread.join(CALL_UNDER_WAY_SECONDS)
 
 
 @dataclass

@@ -8,12 +8,14 @@ from typing import Any
 
 from fastapi.testclient import TestClient
 
-ADMIN, SCIENTIST, DOCTOR, NURSE = "admin", "scientist", "doctor", "nurse"
-EVERYBODY = {ADMIN, SCIENTIST, DOCTOR, NURSE}
+ADMIN, SCIENTIST, DOCTOR, NURSE, MANAGER = "admin", "scientist", "doctor", "nurse", "manager"
+EVERYBODY = {ADMIN, SCIENTIST, DOCTOR, NURSE, MANAGER}
 CLINICIANS = {DOCTOR, NURSE}
 
 FEATURES = {"age": 40, "sex": "male", "bmi": 27.0, "children": 0, "smoker": "no", "region": "northeast"}
 ENTRY = {**FEATURES, "first_name": "Ada", "last_name": "Lovelace"}
+WEEKLY = {"name": "Weekly", "kind": "schedule", "cron": "0 3 * * 1"}
+DECISION = {"approve": True, "settings_sha256": "0" * 64}
 
 # (method, path): who may, and a body that passes validation where one is needed. None: no token needed.
 WHO_MAY: dict[tuple[str, str], tuple[set[str] | None, dict[str, Any] | None]] = {
@@ -53,6 +55,33 @@ WHO_MAY: dict[tuple[str, str], tuple[set[str] | None, dict[str, Any] | None]] = 
     ("post", "/training/runs"): ({ADMIN}, {"num_rounds": 2}),
     ("get", "/training/runs/{run_id}"): ({ADMIN, SCIENTIST}, None),
     ("post", "/training/runs/{run_id}/cancel"): ({ADMIN}, None),
+    ("get", "/training/queue"): ({ADMIN, SCIENTIST}, None),
+    ("post", "/training/queue/pause"): ({ADMIN}, None),
+    ("post", "/training/queue/resume"): ({ADMIN}, None),
+    ("post", "/training/queue/{run_id}/front"): ({ADMIN}, None),
+    ("get", "/triggers"): ({ADMIN}, None),
+    ("post", "/triggers"): ({ADMIN}, WEEKLY),
+    ("put", "/triggers/{trigger_id}"): ({ADMIN}, WEEKLY),
+    ("post", "/triggers/{trigger_id}/pause"): ({ADMIN}, None),
+    ("post", "/triggers/{trigger_id}/resume"): ({ADMIN}, None),
+    ("post", "/triggers/{trigger_id}/run"): ({ADMIN}, None),
+    ("get", "/triggers/{trigger_id}/events"): ({ADMIN}, None),
+    ("delete", "/triggers/{trigger_id}"): ({ADMIN}, None),
+    ("get", "/cohort"): ({ADMIN, SCIENTIST}, None),
+    ("get", "/institutions"): ({ADMIN}, None),
+    ("post", "/institutions"): (
+        {ADMIN},
+        {
+            "code": "northeast",
+            "name": "Taken Already",
+            "manager": {"name": "A. Person", "email": "person@northeast.test.local"},
+        },
+    ),
+    ("post", "/institutions/{code}/deactivate"): ({ADMIN}, {"reason": "for a test"}),
+    ("post", "/institutions/{code}/reactivate"): ({ADMIN}, {"reason": "for a test"}),
+    ("get", "/participation"): ({MANAGER}, None),
+    ("put", "/participation"): ({MANAGER}, {"consent": "open"}),
+    ("post", "/participation/approvals/{run_id}"): ({MANAGER}, DECISION),
 }
 
 
