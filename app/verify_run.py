@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.launch_options import LaunchRefused, read_options
 from db.embedded import EmbeddedPostgres
 from db.provision import CENTRAL
+from fl.runtime.flower_private import make_messages_outside_a_run
 from fl.verify_run import Broken, verify_run
 
 
@@ -21,6 +22,7 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 1 or not (arguments[0].isascii() and arguments[0].isdigit()):
         print("Say which run to verify by its number: make verify-run RUN=5", file=sys.stderr)
         return 2
+    make_messages_outside_a_run()
     try:
         verify_run(central_url(os.environ), int(arguments[0]), print)
     except Broken as broken:

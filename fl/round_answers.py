@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -122,9 +123,14 @@ def train_columns(answer: Answer, received: Weights, strategy: str) -> dict[str,
 
 
 def update_norm(array: Weights, received: Weights, strategy: str) -> float:
-    """Return the L2 norm of a gradient, or of the change from the received weights; arrays of shape (NUM_WEIGHTS,)."""
+    """Return the L2 norm of a gradient, or of the change from the received weights; arrays of shape (NUM_WEIGHTS,).
+
+    The same on every machine, unlike a sum that BLAS divides among threads: a receipt holds it, to be computed again.
+    """
     change = array.astype(np.float64)
-    return float(np.linalg.norm(change if strategy in GRADIENT_STRATEGIES else change - received))
+    if strategy not in GRADIENT_STRATEGIES:
+        change -= received
+    return math.sqrt(math.fsum(change * change))
 
 
 def holdout_of(answer: Answer) -> HoldoutSums:

@@ -48,6 +48,14 @@ def leave_out_idle_middleware() -> None:
     ]
 
 
+def make_messages_outside_a_run() -> None:
+    """Let this process, which Flower did not start, make the messages that its strategies aggregate."""
+    from flwr.common.constant import SUPERLINK_NODE_ID
+    from flwr.supercore.task_identity import TaskIdentity
+
+    TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = 1, SUPERLINK_NODE_ID, 1
+
+
 def pull_objects_quickly() -> None:
     """Let this process fetch one object of each of our answers instead of three, and look again for it after 20 ms.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -188,14 +190,16 @@ def test_a_version_knows_where_it_comes_from(hospitals: DatabaseUrls) -> None:
     assert lineage["code_sha256"] == code_sha256() and lineage["libraries"]["keras"]
 
 
-def test_the_command_proves_a_run_or_names_the_break(
+def test_the_command_proves_a_run_in_a_process_of_its_own_or_names_the_break(
     hospitals: DatabaseUrls, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("CENTRAL_DATABASE_URL", hospitals.central)
     run_id = request_run(hospitals)
     conduct_run(hospitals, run_id)
-    assert main([str(run_id)]) == 0
-    assert "Everything is as it was recorded." in capsys.readouterr().out
+    command = [sys.executable, "-m", "app.verify_run", str(run_id)]
+    proved = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (proved.returncode, proved.stderr) == (0, ""), proved.stdout
+    assert proved.stdout.splitlines()[-1] == "Everything is as it was recorded."
     with sessions_for(hospitals.central)() as session, session.begin():
         session.execute(text("UPDATE training_rounds SET weights = set_byte(weights, 5, 1)"))
     assert main([str(run_id)]) == 1

@@ -63,7 +63,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "app.web_process": ("app.launch_options", "app.data_folder", "db", "fl.runtime.children"),
     "app.data_folder": ("app.launch_options", "db"),
-    "app.verify_run": ("app.launch_options", "db", "fl.verify_run"),
+    "app.verify_run": ("app.launch_options", "db", "fl.runtime.flower_private", "fl.verify_run"),
     "app.demo": ("app.demo_people", "app.services", "app.auth.passwords", "db"),
 }
 # What everything under app, api and pages may use.
