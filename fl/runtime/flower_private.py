@@ -241,8 +241,8 @@ class WarmSuperNode:
     """A SuperNode that runs the installed ClientApp in its own process, where TensorFlow stays loaded.
 
     Flower's SuperNode starts a process for each message and sleeps three seconds between looks; this one speaks
-    the same Fleet API through Flower's own connection, calls the app directly and looks 25 times a second while a
-    Run is going on. It runs no code but the installed bundle's: a run of another bundle is refused.
+    the same Fleet API through Flower's own connection, calls the app directly and looks when a message is
+    due. It runs no code but the installed bundle's: a run of another bundle is refused.
 
     Attributes
     ----------
