@@ -172,5 +172,5 @@ def _sentence(
             "are known so far."
         )
     if more is None:
-        return "Keep going: so far the two hardly differ, and it cannot be said how many patients would tell them apart."
+        return "Keep going: so far the two hardly differ; how many patients would tell them apart cannot be said."
     return f"Keep going: about {more:,} more patients would decide if the difference stays as it is."
