@@ -92,7 +92,7 @@ STRATEGIES: dict[str, StrategyChoice] = {
     ),
     "scaffold": StrategyChoice(
         "SCAFFOLD",
-        "Corrects each hospital's drift; the best for strongly different hospitals. Trains with SGD.",
+        "Corrects each hospital's drift; for strongly different hospitals. Trains with SGD.",
         SERVER_STEP,
     ),
 }
