@@ -15,7 +15,7 @@ from app.settings import PROJECT_ROOT
 _ASSETS = PROJECT_ROOT / "app" / "components" / "assets"
 _CHART = st.components.v2.component(
     "fedcost_live_chart",
-    html='<div class="live-chart" role="img"></div>',
+    html='<div class="live-chart" role="group"></div>',
     css=(_ASSETS / "live_chart.css").read_text(),
     js=(_ASSETS / "live_chart.js").read_text(),
     isolate_styles=False,

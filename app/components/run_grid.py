@@ -38,7 +38,7 @@ _KINDS: dict[str, _Kind] = {
 _CLASSES = {kind: f"k{at}" for at, kind in enumerate(_KINDS)}
 
 _STYLE = """<style>
-.fc-grid{overflow-x:auto}
+.fc-grid{overflow-x:auto;position:relative}
 .fc-grid table{border-collapse:separate;border-spacing:2px;font-size:.8125rem;margin:0!important;width:auto!important}
 .fc-grid th,.fc-grid td{border:0!important;padding:.1rem .25rem!important;text-align:center!important;
   min-width:1.6rem;border-radius:.25rem;font-weight:400}
