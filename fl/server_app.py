@@ -20,7 +20,7 @@ from fl.run_cohort import conduct_cohort
 from fl.run_evaluation import conduct_evaluation
 from fl.run_federated import conduct_federated
 from fl.run_least_squares import conduct_least_squares
-from fl.runtime.flower_private import pull_objects_quickly
+from fl.runtime.flower_messages import pull_objects_quickly
 from fl.transactions import DISK_FULL, DiskFull
 
 app = ServerApp()

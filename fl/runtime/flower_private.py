@@ -5,11 +5,10 @@ Imports are inside the functions: a ServerApp starts a quarter of a second soone
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,8 @@ from typing import Any
 from flwr.app import Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
 
-from fl.messages import BODY, answer
+from fl.messages import answer
+from fl.runtime.flower_messages import fetch_message
 from fl.runtime.pace import Pace
 
 log = logging.getLogger(__name__)
@@ -54,102 +54,6 @@ def make_messages_outside_a_run() -> None:
     from flwr.supercore.task_identity import TaskIdentity
 
     TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = 1, SUPERLINK_NODE_ID, 1
-
-
-def pull_objects_quickly() -> None:
-    """Let this process fetch one object of each of our answers instead of three, and look again for it after 20 ms.
-
-    Flower fetches the three objects of a message, and waits a second for one that is still on its way.
-    """
-    from flwr.superlink.grid.http_grid import HttpGrid
-
-    pulls = QuickPulls()
-
-    def pull_messages(self: HttpGrid, message_ids: Iterable[str]) -> Iterable[Message]:
-        return pulls.pull(self, message_ids)
-
-    HttpGrid.pull_messages = pull_messages  # type: ignore[method-assign]
-
-
-@dataclass
-class QuickPulls:
-    """What `HttpGrid.pull_messages` does, in half the calls.
-
-    Confirming a message makes SuperLink delete its objects; whoever sends them would fail if that happened while the
-    last is still on its way. Only one of them is waited for here, so an answer is confirmed when the next answer of
-    the same SuperNode is here: it sends one after the other.
-    """
-
-    _to_confirm: dict[int, str] = field(default_factory=dict)  # node id -> its last message
-    _confirm_now: list[str] = field(default_factory=list)
-
-    def pull(self, grid: Any, message_ids: Iterable[str]) -> list[Message]:
-        """Return the answers to these messages that have arrived."""
-        from flwr.app.message import make_message
-        from flwr.common.constant import ErrorCode
-        from flwr.common.serde import message_from_proto
-        from flwr.proto.message_pb2 import ConfirmMessageReceivedRequest
-        from flwr.proto.runtime_pb2 import PullAppMessagesRequest
-        from flwr.supercore.inflatable.inflatable_protobuf_utils import make_pull_object_fn_protobuf
-        from flwr.supercore.inflatable.inflatable_utils import ObjectPullError
-
-        client, run_id = grid._runtime_client, grid.run.run_id
-        while self._confirm_now:
-            client.ConfirmMessageReceived(
-                ConfirmMessageReceivedRequest(
-                    node=grid.node, run_id=run_id, message_object_id=self._confirm_now.pop()
-                )
-            )
-        pull_object = make_pull_object_fn_protobuf(client.PullObject, grid.node, run_id)
-        listed = client.PullMessages(PullAppMessagesRequest(message_ids=message_ids))
-        messages = []
-        for proto, tree in zip(listed.messages_list, listed.message_object_trees, strict=True):
-            metadata = message_from_proto(proto).metadata
-            try:
-                messages.append(fetch_message(metadata, tree, pull_object))
-            except ObjectPullError:
-                error = Error(ErrorCode.MESSAGE_UNAVAILABLE, "The answer was not sent to its end.")
-                messages.append(make_message(metadata, error=error))
-                continue
-            previous = self._to_confirm.pop(metadata.src_node_id, None)
-            if previous is not None:
-                self._confirm_now.append(previous)
-            self._to_confirm[metadata.src_node_id] = tree.object_id
-        return messages
-
-
-def fetch_message(metadata: Any, tree: Any, pull: Callable[[str], bytes]) -> Message:
-    """Fetch a message of which SuperLink gave the metadata and the tree of its objects.
-
-    Objects are known by the hash of their content. Of a message of ours only the record is fetched; what lies around it
-    follows from the metadata, and if that has the announced hash, it is the message that was sent.
-    """
-    from flwr.app import ConfigRecord
-    from flwr.app.message import make_message
-    from flwr.supercore.inflatable.inflatable_object import iterate_object_tree
-    from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
-
-    object_ids = [node.object_id for node in iterate_object_tree(tree)]  # children before their parents
-    contents: dict[str, bytes] = {}
-    if len(object_ids) == 3:
-        contents = _pulled(object_ids[:1], pull)
-        with contextlib.suppress(ValueError):  # it is no ConfigRecord
-            record = ConfigRecord.inflate(contents[object_ids[0]])
-            message = make_message(metadata, RecordDict({BODY: record}))
-            if message.object_id == tree.object_id:
-                message.metadata.__dict__["_message_id"] = tree.object_id
-                return message
-    contents |= _pulled([object_id for object_id in object_ids if object_id not in contents], pull)
-    whole = inflate_object_from_contents(tree.object_id, contents)
-    assert isinstance(whole, Message)
-    whole.metadata.__dict__["_message_id"] = tree.object_id
-    return whole
-
-
-def _pulled(object_ids: list[str], pull: Callable[[str], bytes]) -> dict[str, bytes]:
-    from flwr.supercore.inflatable.inflatable_utils import pull_objects
-
-    return pull_objects(object_ids, pull, initial_backoff=0.02, backoff_cap=0.5, max_time=30.0)
 
 
 @dataclass(frozen=True)
@@ -313,7 +217,7 @@ class WarmSuperNode:
 
         run_id, message_id = envelope.metadata.run_id, envelope.metadata.message_id
         message = fetch_message(
-            envelope.metadata, object_tree, lambda object_id: pull_object(run_id, object_id)
+            envelope.metadata, object_tree, lambda object_id: pull_object(run_id, object_id), patience=30.0
         )
         started = time.perf_counter()
         reply = self._reply_to(message, self._context_of(node_id, run_id, get_run, get_fab))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import time
 from importlib.metadata import version
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +14,10 @@ from flwr.app.message import remove_content_from_message
 from flwr.cli.build import build_fab_from_files
 from flwr.common.config import get_fused_config_from_fab
 from flwr.common.constant import SUPERLINK_NODE_ID, Status
+from flwr.common.serde import message_to_proto
+from flwr.proto.message_pb2 import PullObjectRequest, PullObjectResponse
+from flwr.proto.node_pb2 import Node
+from flwr.proto.runtime_pb2 import PullAppMessagesResponse
 from flwr.supercore.control import ControlHttpClient
 from flwr.supercore.inflatable import inflatable_object, inflatable_utils
 from flwr.supercore.run import RunNotRunningException
@@ -22,8 +28,10 @@ from flwr.superlink.grid import http_grid
 from flwr.supernode.fleet_http_connection import http_request_response
 
 from fl.messages import body_of, outgoing
+from fl.runtime import flower_messages
 from fl.runtime.environment import PROJECT_ROOT
-from fl.runtime.flower_private import IDLE_MIDDLEWARE, build_bundle, fetch_message
+from fl.runtime.flower_messages import QuickPulls, fetch_message
+from fl.runtime.flower_private import IDLE_MIDDLEWARE, build_bundle
 
 
 def _parameters(function: object) -> list[str]:
@@ -92,7 +100,7 @@ def test_a_message_of_ours_is_fetched_with_one_object_and_is_the_one_that_was_se
         return objects[object_id].deflate()
 
     envelope = remove_content_from_message(message)
-    fetched = fetch_message(envelope.metadata, tree, pull)
+    fetched = fetch_message(envelope.metadata, tree, pull, 1.0)
     assert len(asked) == 1 and len(objects) == 3
     assert fetched.object_id == message.object_id == fetched.metadata.message_id
     assert body_of(fetched) == body_of(message)
@@ -111,8 +119,60 @@ def test_any_other_message_is_fetched_whole(message: Message, content: RecordDic
     message.content = content
     objects = inflatable_object.get_all_nested_objects(message)
     tree = inflatable_object.get_object_tree(message)
-    fetched = fetch_message(message.metadata, tree, lambda object_id: bytes(objects[object_id].deflate()))
+    fetched = fetch_message(
+        message.metadata, tree, lambda object_id: bytes(objects[object_id].deflate()), 1.0
+    )
     assert fetched.object_id == message.object_id and dict(fetched.content) == dict(content)
+
+
+class HalfSent:
+    """A Grid and its client that have been told of an answer whose content is still on its way."""
+
+    def __init__(self, message: Message) -> None:
+        self.node, self.run, self._runtime_client = Node(node_id=1), SimpleNamespace(run_id=1), self
+        self.objects = {
+            object_id: content.deflate()
+            for object_id, content in inflatable_object.get_all_nested_objects(message).items()
+        }
+        self.there = False
+        self.nodes = [message.metadata.src_node_id]
+        self._unread = [(message_to_proto(message), inflatable_object.get_object_tree(message))]
+
+    def PullMessages(self, request: object) -> PullAppMessagesResponse:
+        unread, self._unread = self._unread, []
+        return PullAppMessagesResponse(
+            messages_list=[proto for proto, _ in unread], message_object_trees=[tree for _, tree in unread]
+        )
+
+    def PullObject(self, request: PullObjectRequest) -> PullObjectResponse:
+        content = self.objects[request.object_id] if self.there else b""
+        return PullObjectResponse(object_found=True, object_available=self.there, object_content=content)
+
+    def get_node_ids(self) -> list[int]:
+        return self.nodes
+
+
+def test_an_answer_that_is_still_on_its_way_holds_nobody_up_and_comes_later(message: Message) -> None:
+    grid, pulls = HalfSent(message), QuickPulls()
+    started = time.monotonic()
+    assert pulls.pull(grid, ["1"]) == []
+    assert pulls.pull(grid, ["1"]) == []
+    assert time.monotonic() - started < 0.3
+    grid.there = True
+    (answer,) = pulls.pull(grid, ["1"])
+    assert body_of(answer) == body_of(message)
+    assert pulls.pull(grid, []) == []
+
+
+def test_an_answer_of_a_site_that_was_killed_while_it_sent_it_becomes_an_error_at_once(
+    message: Message, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flower_messages, "GONE_LOOK_SECONDS", 0.0)
+    grid, pulls = HalfSent(message), QuickPulls()
+    assert pulls.pull(grid, ["1"]) == []
+    grid.nodes = []
+    (answer,) = pulls.pull(grid, ["1"])
+    assert answer.has_error()
 
 
 def test_the_middleware_that_superlink_goes_without_is_there_and_does_nothing_without_plugins() -> None:
