@@ -70,10 +70,13 @@ class QuickPulls:
                     node=grid.node, run_id=run_id, message_object_id=self._confirm_now.pop()
                 )
             )
-        listed = client.PullMessages(PullAppMessagesRequest(message_ids=message_ids))
-        for proto, tree in zip(listed.messages_list, listed.message_object_trees, strict=True):
-            metadata = message_from_proto(proto).metadata
-            self._announced.append(Announced(metadata, tree, now, now + GONE_LOOK_SECONDS))
+        # SuperLink announces an answer once; asked again, it says that there is none.
+        announced = {one.metadata.reply_to_message_id for one in self._announced}
+        if unheard := set(message_ids) - announced:
+            listed = client.PullMessages(PullAppMessagesRequest(message_ids=sorted(unheard)))
+            for proto, tree in zip(listed.messages_list, listed.message_object_trees, strict=True):
+                metadata = message_from_proto(proto).metadata
+                self._announced.append(Announced(metadata, tree, now, now + GONE_LOOK_SECONDS))
         pull_object = make_pull_object_fn_protobuf(client.PullObject, grid.node, run_id)
         waiting, self._announced = self._announced, []
         messages = []

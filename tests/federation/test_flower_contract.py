@@ -17,7 +17,7 @@ from flwr.common.constant import SUPERLINK_NODE_ID, Status
 from flwr.common.serde import message_to_proto
 from flwr.proto.message_pb2 import PullObjectRequest, PullObjectResponse
 from flwr.proto.node_pb2 import Node
-from flwr.proto.runtime_pb2 import PullAppMessagesResponse
+from flwr.proto.runtime_pb2 import PullAppMessagesRequest, PullAppMessagesResponse
 from flwr.supercore.control import ControlHttpClient
 from flwr.supercore.inflatable import inflatable_object, inflatable_utils
 from flwr.supercore.run import RunNotRunningException
@@ -126,9 +126,10 @@ def test_any_other_message_is_fetched_whole(message: Message, content: RecordDic
 
 
 class HalfSent:
-    """A Grid and its client that have been told of an answer whose content is still on its way."""
+    """A Grid and its client with an answer that is announced, once, while its content is still on its way."""
 
     def __init__(self, message: Message) -> None:
+        self.question = message.metadata.__dict__["_reply_to_message_id"] = "1"
         self.node, self.run, self._runtime_client = Node(node_id=1), SimpleNamespace(run_id=1), self
         self.objects = {
             object_id: content.deflate()
@@ -138,7 +139,8 @@ class HalfSent:
         self.nodes = [message.metadata.src_node_id]
         self._unread = [(message_to_proto(message), inflatable_object.get_object_tree(message))]
 
-    def PullMessages(self, request: object) -> PullAppMessagesResponse:
+    def PullMessages(self, request: PullAppMessagesRequest) -> PullAppMessagesResponse:
+        assert self._unread or self.question not in request.message_ids  # SuperLink would answer with an error
         unread, self._unread = self._unread, []
         return PullAppMessagesResponse(
             messages_list=[proto for proto, _ in unread], message_object_trees=[tree for _, tree in unread]
