@@ -219,7 +219,10 @@ class Consortium:
         return still_running(self.data_dir / "run" / "federation-children.json")
 
     def memory(self) -> dict[str, tuple[float, float]]:
-        """Return MB of memory by role, each process with its children: proportional (PSS) and resident (RSS)."""
+        """Return MB of memory by role, each process with its children: proportional (PSS) and resident (RSS).
+
+        ServerApps, which are children of SuperLink's, are a role of their own.
+        """
         used = {}
         roles = {process.pid: role for role, process in self.processes().items()}
         for supervisor in self._supervisors:
@@ -228,9 +231,13 @@ class Consortium:
                 used["supervisor"] = _megabytes([root])
                 for child in root.children(recursive=True):
                     role = roles.get(child.pid)
-                    if role is not None:
-                        below = [] if role == "forkserver" else child.children(recursive=True)
-                        used[role] = _megabytes([child, *below])
+                    if role is None:
+                        continue
+                    below = [] if role == "forkserver" else child.children(recursive=True)
+                    conducting = [one for one in below if _conducts(one)]
+                    used[role] = _megabytes([child, *(one for one in below if one not in conducting)])
+                    if conducting:
+                        used["serverapp"] = _megabytes(conducting)
         return used
 
     def cpu_seconds(self) -> float:
@@ -242,6 +249,12 @@ class Consortium:
                 with contextlib.suppress(psutil.Error):
                     total += sum(process.cpu_times()[:4])
         return total
+
+
+def _conducts(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.Error):
+        return "flwr-serverapp" in " ".join(process.cmdline())
+    return False
 
 
 def _megabytes(processes: Sequence[psutil.Process]) -> tuple[float, float]:

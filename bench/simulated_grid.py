@@ -8,20 +8,17 @@ import threading
 import time
 from collections.abc import Iterable, Mapping
 from multiprocessing.pool import Pool
-from typing import Any
 
 from flwr.app import Context, Error, Message, RecordDict
 from flwr.app.message import make_message
-from flwr.common.constant import SUPERLINK_NODE_ID, ErrorCode
+from flwr.common.constant import ErrorCode
 from flwr.common.serde import message_from_proto, message_to_proto
 from flwr.proto.message_pb2 import Message as ProtoMessage
-from flwr.serverapp import Grid
-from flwr.supercore.task_identity import TaskIdentity
 
-RUN_ID = 1
+from bench.offline_grid import RUN_ID, OfflineGrid, be_an_app
 
 
-class SimulatedGrid(Grid):
+class SimulatedGrid(OfflineGrid):
     """Hands each message to one of `workers` processes, forked from this one with TensorFlow loaded.
 
     Messages cross as bytes, as between SuperLink and a SuperNode. What is missing is the network: SuperLink, HTTP calls
@@ -43,7 +40,7 @@ class SimulatedGrid(Grid):
         self._replies: dict[str, Message] = {}
         self._lock = threading.Lock()
         self.busy_seconds = 0.0
-        _be_an_app()
+        be_an_app()
         self._pool: Pool = multiprocessing.get_context("fork").Pool(workers, _prepare_worker)
 
     @property
@@ -92,29 +89,6 @@ class SimulatedGrid(Grid):
         reply = Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, str(error)), reply_to=message)
         with self._lock:
             self._replies[message.metadata.message_id] = reply
-
-    def set_run(self, run: Any) -> None:
-        """Nothing to remember."""
-
-    @property
-    def run(self) -> Any:
-        """There is no Flower run here."""
-        raise NotImplementedError
-
-    def create_message(self, *arguments: Any, **named: Any) -> Message:
-        """Deprecated in Flower; not used."""
-        raise NotImplementedError
-
-    def send_and_receive(
-        self, messages: Iterable[Message], *, timeout: float | None = None
-    ) -> Iterable[Message]:
-        """Wait as Flower does; not used."""
-        raise NotImplementedError
-
-
-def _be_an_app() -> None:
-    """A message can be made only where Flower runs an app: say that this process is one."""
-    TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = RUN_ID, SUPERLINK_NODE_ID, 1
 
 
 def _prepare_worker() -> None:

@@ -27,10 +27,10 @@ from fl.settings import RunSettings
 ROUNDS, SITES, ROWS = 200, 10, 334
 KILL_EVERY = 10  # Rounds
 SEED = 20260101
-WARM_UP = (
-    40  # Rounds after which memory has to be level: pools, caches and compiled graphs are filled by then
-)
-LEVEL_MB = 20.0  # growth over the rest of the Run that counts as level
+# Rounds after which memory has to be level: pools, caches and compiled graphs are filled by then.
+WARM_UP = 40
+# Growth over the rest of the Run that counts as level; the ServerApp keeps every Round's model, 48 kB each.
+LEVEL_MB = 20.0
 LOOK_SECONDS = 0.05
 
 

@@ -76,7 +76,7 @@ def _import(path: Path) -> dict[str, Any]:
         try:
             # Only arrays are read: what the file says of itself was compared as text and is never built.
             network.load_weights(path)
-        except Exception:
+        except Exception:  # whatever h5py, zipfile and Keras raise of a file that somebody made up
             raise NotOurShape("The weights in the file are not those of the layers that it lists.") from None
         weights = _weights_of(network)
         preprocessing = _preprocessing(scaling, network) if scaling else None

@@ -97,9 +97,9 @@ def show_decisions(actor: Actor, situation: Situation) -> None:
             ),
             icon=":material/info:",
         )
-    for name, dialog in _DIALOGS.items():
+    for name, decision in DECISIONS.items():
         if is_open(f"models_{name}"):
-            st.dialog(dialog.title, on_dismiss=close_dialog)(dialog.ask)(situation)
+            st.dialog(decision.title, on_dismiss=close_dialog)(ask)(name, situation)
 
 
 @acting(Permission.TRAINING_CONTROL)
@@ -110,137 +110,151 @@ def evaluate(actor: Actor, version: str) -> None:
         st.session_state[_EVALUATION] = run.id
 
 
-@acting(Permission.PROMOTE)
-def ask_to_promote(actor: Actor, situation: Situation) -> None:
-    """Ask why the version is to be put into use, and do it."""
-    name = situation.version.version
-    instead = f" instead of {plain(situation.expected)}" if situation.expected else ""
-    st.markdown(
-        f"Version {plain(name)} makes every prediction from now on{instead}. You can roll back at any time."
+def _target(situation: Situation) -> str:
+    """Return the version that the person goes back to: a choice of their own if the one in use is shown."""
+    if situation.version.status != VersionStatus.CHAMPION:
+        return situation.version.version
+    chosen: str = st.selectbox(
+        "Go back to",
+        situation.rollback_targets,
+        format_func=lambda name: f"{name} (in use before)" if name == situation.rollback_targets[0] else name,
+        key="models_rollback_target",
     )
-    _ask(
-        "Promote",
-        lambda reason: _done(
-            lambda central: registry.promote(
-                central=central,
-                actor=actor,
-                version=name,
-                reason=reason,
-                expected_champion=situation.expected,
-            ),
-            f"Version {name} is in use now.",
-        ),
-    )
+    return chosen
 
 
-@acting(Permission.PROMOTE)
-def ask_to_reject(actor: Actor, situation: Situation) -> None:
-    """Ask why the version is not adopted, and note it."""
-    name = situation.version.version
-    st.markdown(f"Version {plain(name)} stays on record as not adopted. It can still be promoted later.")
-    _ask(
-        "Reject",
-        lambda reason: _done(
-            lambda central: registry.reject(central=central, actor=actor, version=name, reason=reason),
-            f"Version {name} is not adopted.",
-        ),
-    )
+def _of_promotion(situation: Situation) -> str:
+    instead = f" instead of {situation.expected}" if situation.expected else ""
+    return f"Version {{}} makes every prediction from now on{instead}. You can roll back at any time."
 
 
-@acting(Permission.PROMOTE)
-def ask_to_roll_back(actor: Actor, situation: Situation) -> None:
-    """Ask which version to go back to and why, and do it."""
-    target = situation.version.version
+def _of_rollback(situation: Situation) -> str:
     if situation.version.status == VersionStatus.CHAMPION:
-        st.markdown(
-            f"Version {plain(target)} is retired; a version that was in use before makes the predictions again."
-        )
-        target = st.selectbox(
-            "Go back to",
-            situation.rollback_targets,
-            format_func=lambda name: (
-                f"{name} (in use before)" if name == situation.rollback_targets[0] else name
-            ),
-            key="models_rollback_target",
-        )
-    else:
-        st.markdown(
-            f"Version {plain(target)} makes the predictions again, instead of {plain(situation.expected)}."
-        )
-    _ask(
-        "Roll back",
-        lambda reason: _done(
-            lambda central: registry.roll_back(
-                central=central,
-                actor=actor,
-                version=target,
-                reason=reason,
-                expected_champion=situation.expected,
-            ),
-            f"Version {target} is in use again.",
-        ),
-    )
-
-
-@acting(Permission.PROMOTION_PROPOSE)
-def ask_to_propose(actor: Actor, situation: Situation) -> None:
-    """Ask why the version should be promoted, and tell the administrators."""
-    name = situation.version.version
-    st.markdown(f"Administrators see your proposal with version {plain(name)} and decide.")
-    _ask(
-        "Propose",
-        lambda reason: _done(
-            lambda central: registry.propose(central=central, actor=actor, version=name, reason=reason),
-            f"Version {name} is proposed. An administrator decides.",
-        ),
-    )
-
-
-@acting(Permission.PROMOTE)
-def ask_to_start_shadow(actor: Actor, situation: Situation) -> None:
-    """Ask why the version is to predict unseen, and start it."""
-    name = situation.version.version
-    st.markdown(
-        f"For every prediction that is saved, version {plain(name)} predicts too. Nobody is shown its costs. Once "
-        "actual costs become known, the errors of both are compared."
-    )
-    _ask(
-        "Start the shadow",
-        lambda reason: _done(
-            lambda central: registry.start_shadow(central=central, actor=actor, version=name, reason=reason),
-            f"Version {name} predicts as the shadow.",
-        ),
-    )
-
-
-@acting(Permission.PROMOTE)
-def ask_to_stop_shadow(actor: Actor, situation: Situation) -> None:
-    """Ask why the version is to predict no more, and stop it."""
-    name = situation.version.version
-    st.markdown(f"Version {plain(name)} predicts no more. What it has predicted is still compared.")
-    _ask(
-        "Stop the shadow",
-        lambda reason: _done(
-            lambda central: registry.stop_shadow(central=central, actor=actor, version=name, reason=reason),
-            f"The shadow {name} is stopped.",
-        ),
-    )
+        return "Version {} is retired; a version that was in use before makes the predictions again."
+    return f"Version {{}} makes the predictions again, instead of {situation.expected}."
 
 
 @dataclass(frozen=True)
-class _Dialog:
+class Decision:
+    """One decision about a version: what it asks, whom, and what it does.
+
+    Attributes
+    ----------
+    title, label
+        Of the dialog, and of the button that decides.
+    meaning
+        What follows from it; `{}` stands for the version.
+    decide
+        The service.
+    notice
+        Said once it is done.
+    changes_champion
+        Whether the service is told which version the person saw in use.
+    target
+        The version that it is about.
+    """
+
+    permission: Permission
     title: str
-    ask: Callable[[Situation], None]
+    label: str
+    meaning: Callable[[Situation], str]
+    decide: Callable[..., object]
+    notice: str
+    changes_champion: bool = False
+    target: Callable[[Situation], str] = lambda situation: situation.version.version
 
 
-_DIALOGS = {
-    "promote": _Dialog("Put this version into use?", ask_to_promote),
-    "reject": _Dialog("Reject this version?", ask_to_reject),
-    "rollback": _Dialog("Roll back?", ask_to_roll_back),
-    "propose": _Dialog("Propose this version?", ask_to_propose),
-    "shadow_start": _Dialog("Let this version predict unseen?", ask_to_start_shadow),
-    "shadow_stop": _Dialog("Stop the shadow?", ask_to_stop_shadow),
+DECISIONS: dict[str, Decision] = {
+    "promote": Decision(
+        Permission.PROMOTE,
+        "Put this version into use?",
+        "Promote",
+        _of_promotion,
+        registry.promote,
+        "Version {} is in use now.",
+        changes_champion=True,
+    ),
+    "reject": Decision(
+        Permission.PROMOTE,
+        "Reject this version?",
+        "Reject",
+        lambda situation: "Version {} stays on record as not adopted. It can still be promoted later.",
+        registry.reject,
+        "Version {} is not adopted.",
+    ),
+    "rollback": Decision(
+        Permission.PROMOTE,
+        "Roll back?",
+        "Roll back",
+        _of_rollback,
+        registry.roll_back,
+        "Version {} is in use again.",
+        changes_champion=True,
+        target=_target,
+    ),
+    "propose": Decision(
+        Permission.PROMOTION_PROPOSE,
+        "Propose this version?",
+        "Propose",
+        lambda situation: "Administrators see your proposal with version {} and decide.",
+        registry.propose,
+        "Version {} is proposed. An administrator decides.",
+    ),
+    "shadow_start": Decision(
+        Permission.PROMOTE,
+        "Let this version predict unseen?",
+        "Start the shadow",
+        lambda situation: (
+            "For every prediction that is saved, version {} predicts too. Nobody is shown its costs. Once "
+            "actual costs become known, the errors of both are compared."
+        ),
+        registry.start_shadow,
+        "Version {} predicts as the shadow.",
+    ),
+    "shadow_stop": Decision(
+        Permission.PROMOTE,
+        "Stop the shadow?",
+        "Stop the shadow",
+        lambda situation: "Version {} predicts no more. What it has predicted is still compared.",
+        registry.stop_shadow,
+        "The shadow {} is stopped.",
+    ),
 }
+
+
+def ask(name: str, situation: Situation) -> None:
+    """Ask why, in a dialog's body, and carry the decision of this name out; asks for its permission itself."""
+    decision = DECISIONS[name]
+    acting(decision.permission, action=f"components/model_decisions.py {name}")(_ask)(decision, situation)
+
+
+def _ask(actor: Actor, decision: Decision, situation: Situation) -> None:
+    st.markdown(plain(decision.meaning(situation).format(situation.version.version)))
+    target = decision.target(situation)
+    reason = st.text_area(
+        "Reason",
+        key=REASON,
+        max_chars=LONGEST_REASON,
+        height=100,
+        help="Kept for good with your name, and shown to everybody who compares models.",
+    )
+    problem = st.empty()
+    with st.container(horizontal=True):
+        decided = st.button(decision.label, type="primary", key="models_confirmed")
+        st.button("Cancel", key="models_cancelled", on_click=close_dialog)
+    if not decided:
+        return
+    seen = {"expected_champion": situation.expected} if decision.changes_champion else {}
+    try:
+        with central_session() as central:
+            decision.decide(central=central, actor=actor, version=target, reason=reason, **seen)
+    except (InvalidInput, Conflict) as refused:
+        problem.error(plain(str(refused)), icon=":material/error:")
+        return
+    st.session_state[_NOTICE] = decision.notice.format(target)
+    close_dialog()
+    st.session_state.pop(REASON, None)
+    st.rerun()
 
 
 def _button(situation: Situation, label: str, name: str, icon: str, *, primary: bool = False) -> None:
@@ -258,34 +272,3 @@ def _open(dialog: str, champion: str) -> None:
     st.session_state[_SEEN] = champion
     st.session_state.pop(REASON, None)
     open_dialog(dialog)
-
-
-def _ask(label: str, decide: Callable[[str], None]) -> None:
-    """Draw the field for the reason, what is wrong with it right below, and the button that decides."""
-    reason = st.text_area(
-        "Reason",
-        key=REASON,
-        max_chars=LONGEST_REASON,
-        height=100,
-        help="Kept for good with your name, and shown to everybody who compares models.",
-    )
-    problem = st.empty()
-    with st.container(horizontal=True):
-        decided = st.button(label, type="primary", key="models_confirmed")
-        st.button("Cancel", key="models_cancelled", on_click=close_dialog)
-    if not decided:
-        return
-    try:
-        decide(reason)
-    except (InvalidInput, Conflict) as refused:
-        problem.error(plain(str(refused)), icon=":material/error:")
-        return
-    close_dialog()
-    st.session_state.pop(REASON, None)
-    st.rerun()
-
-
-def _done(decide: Callable[..., object], notice: str) -> None:
-    with central_session() as central:
-        decide(central)
-    st.session_state[_NOTICE] = notice

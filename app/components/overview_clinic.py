@@ -10,15 +10,15 @@ import streamlit as st
 from app.actor import Actor
 from app.components.empty import NextStep, show_empty
 from app.components.figure import Figure, show_cards
-from app.components.formats import PATIENT_ACTION_NAMES, at_least, count, day, percent, plain, usd, when
+from app.components.formats import PATIENT_ACTION_NAMES, at_least, count, percent, plain, usd, when
 from app.components.guard import acting
+from app.components.model_figure import model_figure
 from app.components.navigation import page
 from app.components.patient_list_view import PatientListView
 from app.components.patient_view import field_label
 from app.databases import central_session, site_session
 from app.permissions import Permission
 from app.services import models
-from app.services.models import ModelStatus
 from app.services.overview import (
     ClinicOverview,
     Counted,
@@ -47,7 +47,7 @@ def show_clinic(actor: Actor) -> None:
             *_patient_figures(overview),
             _predictions_figure(overview),
             _outcomes_figure(overview.outcomes),
-            _model_figure(status),
+            model_figure(status),
         ],
         key="overview_figure",
     )
@@ -157,19 +157,6 @@ def _outcomes_figure(outcomes: Outcomes) -> Figure:
         "history",
         "Compare them",
         {"known": "yes"},
-    )
-
-
-def _model_figure(status: ModelStatus) -> Figure:
-    if not status.has_model:
-        return Figure("Model in use", "None yet", status.message, "model_card", "Open the model card")
-    return Figure(
-        "Model in use",
-        status.version or "",
-        f"On average {usd(status.mae)} a year off for patients it was not trained on. "
-        f"Trained {day(status.trained_at)}.",
-        "model_card",
-        "Read the model card",
     )
 
 

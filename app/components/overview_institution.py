@@ -6,13 +6,13 @@ import streamlit as st
 
 from app.actor import Actor
 from app.components.figure import Figure, show_cards
-from app.components.formats import RUN_STATUS_NAMES, count, day, usd, when
+from app.components.formats import RUN_STATUS_NAMES, count, day, when
 from app.components.guard import acting
 from app.components.institution_words import CONSENT_MEANS, CONSENT_NAMES, asks_to
+from app.components.model_figure import model_figure
 from app.databases import central_session, site_session
 from app.permissions import Permission
 from app.services import models, participation
-from app.services.models import ModelStatus
 from app.services.participation import Approval, Contribution, Decision, OwnPart
 
 
@@ -34,7 +34,7 @@ def show_institution(actor: Actor) -> None:
             _decision_figure(view.decision, own),
             _waiting_figure(view.waiting),
             _contribution_figure(own.contribution),
-            _model_figure(status),
+            model_figure(status),
         ],
         key="overview_figure",
         columns=2,
@@ -80,17 +80,4 @@ def _contribution_figure(contribution: Contribution | None) -> Figure:
         "Your part in the last run",
         f"{count(used)} of {count(asked, 'round')}" if asked else "No round",
         f"{about}{rows}{reason}",
-    )
-
-
-def _model_figure(status: ModelStatus) -> Figure:
-    if not status.has_model:
-        return Figure("Model in use", "None yet", status.message, "model_card", "Open the model card")
-    return Figure(
-        "Model in use",
-        status.version or "",
-        f"On average {usd(status.mae)} a year off for patients it was not trained on. "
-        f"Trained {day(status.trained_at)}.",
-        "model_card",
-        "Read the model card",
     )

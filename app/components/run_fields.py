@@ -28,12 +28,15 @@ class SettingField:
         With the unit, if it has one.
     names
         Of a choice: its values -> what people read.
+    wide
+        Whether it needs a line of its own.
     """
 
     name: str
     label: str
     help: str = ""
     names: dict[str, str] = field(default_factory=dict)
+    wide: bool = False
 
 
 LOCAL = (
@@ -60,12 +63,6 @@ HOSPITALS = (
     SettingField("min_sites", "Minimum hospitals for training", "Fewer usable answers end the run."),
     SettingField("min_sites_evaluate", "Minimum hospitals for an evaluation"),
     SettingField("min_rows", "Minimum patients at a hospital", "With fewer of known cost it sits out."),
-    SettingField("round_time_limit", "Time limit of a round (seconds)"),
-    SettingField(
-        "late_policy",
-        "When a hospital is late, the run",
-        names=LATE_POLICIES,
-    ),
     SettingField("join_time_limit", "Wait for hospitals at the start (seconds)"),
     SettingField(
         "approval_time_limit",
@@ -77,6 +74,8 @@ HOSPITALS = (
         "Largest update (times the median)",
         "A larger update than so many times the median of the other hospitals' is rejected.",
     ),
+    SettingField("round_time_limit", "Time limit of a round (seconds)"),
+    SettingField("late_policy", "When a hospital is late, the run", names=LATE_POLICIES, wide=True),
 )
 TRAINING = (
     SettingField(
@@ -104,6 +103,7 @@ TRAINING = (
     SettingField(
         "local_only",
         "Also train each hospital alone at the end, to tell what taking part brings",
+        wide=True,
     ),
 )
 STRATEGY = (
@@ -181,12 +181,22 @@ def forget_fields() -> None:
 def show_fields(fields: Sequence[SettingField], *, columns: int = 2) -> dict[str, DeltaGenerator]:
     """Draw fields beside each other; return by setting the place beneath it for its problem."""
     places: dict[str, DeltaGenerator] = {}
-    for start in range(0, len(fields), columns):
-        for each, column in zip(fields[start : start + columns], st.columns(columns), strict=False):
+    for line in _lines(fields, columns):
+        for each, column in zip(line, st.columns(1 if line[0].wide else columns), strict=False):
             with column:
                 _show_field(each)
                 places[each.name] = st.empty()
     return places
+
+
+def _lines(fields: Sequence[SettingField], columns: int) -> list[list[SettingField]]:
+    """Put fields into lines, in their order; one that is wide has its line alone."""
+    lines: list[list[SettingField]] = []
+    for each in fields:
+        if each.wide or not lines or lines[-1][0].wide or len(lines[-1]) == columns:
+            lines.append([])
+        lines[-1].append(each)
+    return lines
 
 
 def read_fields(fields: Sequence[SettingField]) -> tuple[dict[str, Any], list[FieldProblem]]:

@@ -111,10 +111,7 @@ def grid_html(cells: Sequence[GridCell], names: Mapping[str, str], rounds: tuple
     by_place: dict[tuple[str, int], dict[str, GridCell]] = {}
     for cell in cells:
         by_place.setdefault((cell.code, cell.round_number), {})[cell.phase] = cell
-    head = "".join(
-        f'<th scope="col"{"" if number else " title=Statistics"}>{number or "S<i>tatistics</i>"}</th>'
-        for number in numbers
-    )
+    head = "".join(f'<th scope="col">{number or "Start"}</th>' for number in numbers)
     rows = "".join(
         f'<tr><th scope="row" class="site" title="{escape(names[code])}">{escape(names[code])}</th>'
         + "".join(_cell(by_place.get((code, number), {}), names[code], number) for number in numbers)

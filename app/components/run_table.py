@@ -18,7 +18,7 @@ KIND_SHORT: dict[str, str] = {
     RunKind.EVALUATION: "Evaluation",
 }
 _COLUMNS = (
-    Column("Run"),
+    Column("Run", figure=True),
     Column("Kind"),
     Column("Status"),
     Column("R²", unit="by round, and the last"),

@@ -140,7 +140,9 @@ class HalfSent:
         self._unread = [(message_to_proto(message), inflatable_object.get_object_tree(message))]
 
     def PullMessages(self, request: PullAppMessagesRequest) -> PullAppMessagesResponse:
-        assert self._unread or self.question not in request.message_ids  # SuperLink would answer with an error
+        assert (
+            self._unread or self.question not in request.message_ids
+        )  # SuperLink would answer with an error
         unread, self._unread = self._unread, []
         return PullAppMessagesResponse(
             messages_list=[proto for proto, _ in unread], message_object_trees=[tree for _, tree in unread]

@@ -17,7 +17,7 @@ from db.cohort import generate
 from db.engines import sessions_for
 from db.federation import RunEvent
 from db.provision import DatabaseUrls
-from db.states import RunStatus
+from db.states import RunKind, RunStatus
 from fl.recorder import RunRecorder
 from fl.server_app import conduct
 from fl.settings import RunSettings
@@ -36,6 +36,32 @@ def load_hospitals(urls: DatabaseUrls, patients: int = 400) -> None:
     load_institutions(urls, cohort_of(pd.DataFrame(vars(generate(patients, seed=2)))).frame)
 
 
+def insert_run(
+    urls: DatabaseUrls,
+    settings: RunSettings,
+    *,
+    kind: RunKind = RunKind.FEDERATED,
+    rounds: int = 2,
+    strategy: str = "fedavg",
+    **columns: Any,
+) -> int:
+    """Insert a Run as the supervisor hands it over; return its id."""
+    with sessions_for(urls.central)() as session, session.begin():
+        run = TrainingRun(
+            idempotency_key=str(uuid.uuid4()),
+            kind=kind,
+            num_rounds=rounds if kind is RunKind.FEDERATED else 0,
+            strategy=strategy,
+            settings=settings.to_json(),
+            seed=5,
+            status=RunStatus.STARTING,
+            **columns,
+        )
+        session.add(run)
+        session.flush()
+        return run.id
+
+
 def request_run(
     urls: DatabaseUrls,
     *,
@@ -44,20 +70,9 @@ def request_run(
     resumed_from: int | None = None,
     **settings: Any,
 ) -> int:
-    """Insert a Run as the supervisor hands it over; return its id."""
-    with sessions_for(urls.central)() as session, session.begin():
-        run = TrainingRun(
-            idempotency_key=str(uuid.uuid4()),
-            num_rounds=rounds,
-            strategy=strategy,
-            settings=RunSettings(**{**QUICK, **settings}).to_json(),
-            seed=5,
-            status=RunStatus.STARTING,
-            resumed_from_id=resumed_from,
-        )
-        session.add(run)
-        session.flush()
-        return run.id
+    """Insert a quick federated Run with these settings; return its id."""
+    chosen = RunSettings(**{**QUICK, **settings})
+    return insert_run(urls, chosen, rounds=rounds, strategy=strategy, resumed_from_id=resumed_from)
 
 
 def conduct_run(

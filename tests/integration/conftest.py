@@ -7,6 +7,7 @@ import json
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -14,18 +15,20 @@ from typing import Any
 import bcrypt
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.actor import Actor
 from app.databases import central_session, site_session
 from app.settings import Settings, get_settings
-from db.central import Institution, MedicalWorker, ModelVersion, TrainingRun
+from db.central import Institution, MedicalWorker, ModelVersion, SiteResult, TrainingRound, TrainingRun
 from db.engines import sessions_for
 from db.provision import DatabaseUrls
 from db.site import Patient
-from db.states import Role, RunStatus
+from db.states import Phase, Role, RoundStatus, RunStatus, SiteOutcome
 from fl.features import INPUT_NAMES, Preprocessing
 from fl.model import initial_weights, weights_sha256, weights_to_bytes
+from fl.settings import RunSettings
 
 PASSWORD = "a password for tests"
 PEOPLE = {
@@ -36,6 +39,9 @@ PEOPLE = {
     "manager": ("manager@northeast.test.local", Role.INSTITUTION_ADMIN, "northeast"),
     "other_doctor": ("doctor@southwest.test.local", Role.DOCTOR, "southwest"),
 }
+
+
+AddRun = Callable[..., int]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -224,3 +230,80 @@ def token_of(api: TestClient) -> Callable[[str], dict[str, str]]:
         return {"Authorization": f"Bearer {answer.json()['access_token']}"}
 
     return sign_in
+
+
+@pytest.fixture
+def add_run(consortium: Consortium) -> AddRun:
+    """Insert a Run with its Rounds and what every institution sent, as the ServerApp writes them."""
+
+    def add(status: str, rounds: int = 0, excluded: dict[str, str] | None = None, **columns: Any) -> int:
+        now = datetime.now(UTC)
+        excluded = excluded or {}
+        with consortium.central() as central:
+            run = TrainingRun(
+                idempotency_key=uuid.uuid4().hex,
+                status=status,
+                requested_by=consortium.workers["admin"].id,
+                num_rounds=columns.pop("num_rounds", 5),
+                strategy="fedavg",
+                settings=RunSettings().to_json(),
+                seed=1,
+                current_round=rounds,
+                started_at=None if status == RunStatus.QUEUED else now - timedelta(seconds=9),
+                finished_at=now if status in ("completed", "failed", "cancelled") else None,
+                **columns,
+            )
+            central.add(run)
+            central.flush()
+            for institution in central.scalars(select(Institution)).all():
+                outcome = SiteOutcome.EXCLUDED if institution.code in excluded else SiteOutcome.OK
+                about = {"run_id": run.id, "institution_id": institution.id}
+                if status != RunStatus.QUEUED:
+                    central.add(
+                        SiteResult(
+                            **about,
+                            round_number=0,
+                            phase=Phase.STATISTICS,
+                            outcome=outcome,
+                            reason=excluded.get(institution.code),
+                            num_examples=240,
+                        )
+                    )
+                if outcome == SiteOutcome.EXCLUDED:
+                    continue
+                for number in range(1, rounds + 1):
+                    metrics = {"loss": 0.5 / number, "mae": 4000 / number, "rmse": 6000 / number, "r2": 0.8}
+                    for phase, seen, values in (
+                        (Phase.TRAIN, 240, {}),
+                        (Phase.EVALUATE, 60, metrics),
+                    ):
+                        central.add(
+                            SiteResult(
+                                **about,
+                                round_number=number,
+                                phase=phase,
+                                outcome=SiteOutcome.OK,
+                                num_examples=seen,
+                                **values,
+                            )
+                        )
+            for number in range(1, rounds + 1):
+                central.add(
+                    TrainingRound(
+                        run_id=run.id,
+                        round_number=number,
+                        clients_participated=4 - len(excluded),
+                        aggregation_method="fedavg",
+                        status=RoundStatus.COMPLETED,
+                        loss=0.5 / number,
+                        mae=4000 / number,
+                        rmse=6000 / number,
+                        r2=0.8,
+                        num_examples=240,
+                        completed_at=now,
+                    )
+                )
+            central.commit()
+            return run.id
+
+    return add

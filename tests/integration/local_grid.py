@@ -8,10 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flwr.app import Context, Error, Message, RecordDict
-from flwr.common.constant import SUPERLINK_NODE_ID
-from flwr.serverapp import Grid
-from flwr.supercore.task_identity import TaskIdentity
 
+from bench.offline_grid import OfflineGrid, be_an_app
 from fl.client_app import app
 from fl.messages import body_of, outgoing
 
@@ -29,7 +27,7 @@ def silent(body: dict[str, Any]) -> None:
 
 
 @dataclass
-class LocalGrid(Grid):
+class LocalGrid(OfflineGrid):
     """One SuperNode per Site, answering at once.
 
     Attributes
@@ -49,20 +47,8 @@ class LocalGrid(Grid):
     sent: list[Message] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        """A message can be made only where Flower runs an app: say that this process is one."""
-        TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = 1, SUPERLINK_NODE_ID, 1
-
-    def set_run(self, run: Any) -> None:
-        """Nothing to remember."""
-
-    @property
-    def run(self) -> Any:
-        """There is no Flower run here."""
-        raise NotImplementedError
-
-    def create_message(self, *arguments: Any, **named: Any) -> Message:
-        """Deprecated in Flower; not used."""
-        raise NotImplementedError
+        """Let this process make messages."""
+        be_an_app()
 
     def get_node_ids(self) -> Iterable[int]:
         """Return ids 1 to n, in the order of the codes."""
@@ -84,12 +70,6 @@ class LocalGrid(Grid):
         found = [reply for reply in self.replies if reply.metadata.reply_to_message_id in wanted]
         self.replies = [reply for reply in self.replies if reply not in found]
         return found
-
-    def send_and_receive(
-        self, messages: Iterable[Message], *, timeout: float | None = None
-    ) -> Iterable[Message]:
-        """Wait as Flower does; not used."""
-        raise NotImplementedError
 
     def _answer(self, message: Message) -> None:
         code = sorted(self.site_urls)[message.metadata.dst_node_id - 1]

@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 from sqlalchemy import select, text
 
-from bench.consortium import load_institutions
-from bench.data import cohort_of
 from bench.reference import SiteRows, federated
-from db.central import ModelVersion, Promotion, SiteResult, TrainingRound, TrainingRun
-from db.cohort import generate
+from db.central import ModelVersion, Promotion, TrainingRound, TrainingRun
 from db.engines import engine_for, sessions_for
 from db.provision import DatabaseUrls
 from db.states import RunStatus
 from fl.groups import GROUPS
 from fl.intervals import Calibration
 from fl.model import weights_from_bytes, weights_sha256
-from fl.recorder import RunAlreadyEnded, RunCancelled, RunRecorder
+from fl.recorder import RunAlreadyEnded, RunCancelled
 from fl.residuals import NUM_BINS
 from fl.roster import RunFailed
-from fl.server_app import conduct
 from fl.settings import RunSettings
 from fl.site_data import load_site_data
 from fl.transactions import end_run
+from tests.integration.conducting import conduct_run, insert_run, load_hospitals, results_of
 from tests.integration.local_grid import LocalGrid, Misbehaviour, silent, spoil
 
 ROUNDS = 2
@@ -37,44 +32,17 @@ SETTINGS = RunSettings(local_epochs=1, round_time_limit=1.0, join_time_limit=1.0
 
 @pytest.fixture
 def consortium(databases: DatabaseUrls) -> DatabaseUrls:
-    cohort = generate(400, seed=2)
-    load_institutions(databases, cohort_of(pd.DataFrame(vars(cohort))).frame)
+    load_hospitals(databases)
     return databases
 
 
 @pytest.fixture
 def run_id(consortium: DatabaseUrls) -> Iterator[int]:
-    yield _request(consortium)
-
-
-def _request(urls: DatabaseUrls, settings: RunSettings = SETTINGS) -> int:
-    with sessions_for(urls.central)() as session, session.begin():
-        run = TrainingRun(
-            idempotency_key=str(uuid.uuid4()),
-            num_rounds=ROUNDS,
-            strategy="fedavg",
-            settings=settings.to_json(),
-            seed=5,
-            status=RunStatus.STARTING,
-        )
-        session.add(run)
-        session.flush()
-        return run.id
-
-
-def _conduct(urls: DatabaseUrls, run_id: int, grid: LocalGrid | None = None) -> None:
-    recorder = RunRecorder(urls.central, run_id)
-    conduct(grid or LocalGrid(urls.sites), recorder.plan(), recorder)
-
-
-def _results(urls: DatabaseUrls, run_id: int) -> dict[tuple[str, str, int], SiteResult]:
-    with sessions_for(urls.central)() as session:
-        rows = session.scalars(select(SiteResult).where(SiteResult.run_id == run_id))
-        return {(row.institution.code, row.phase, row.round_number): row for row in rows}
+    yield insert_run(consortium, SETTINGS)
 
 
 def test_a_run_is_recorded_from_statistics_to_champion(consortium: DatabaseUrls, run_id: int) -> None:
-    _conduct(consortium, run_id)
+    conduct_run(consortium, run_id)
     with sessions_for(consortium.central)() as session:
         run = session.get_one(TrainingRun, run_id)
         rounds = session.scalars(select(TrainingRound).order_by(TrainingRound.round_number)).all()
@@ -84,7 +52,7 @@ def test_a_run_is_recorded_from_statistics_to_champion(consortium: DatabaseUrls,
     assert run.finished_at is not None
     assert [(row.status, row.clients_participated) for row in rounds] == [("completed", 4)] * ROUNDS
     assert all(row.r2 is not None and row.mae and row.loss and row.completed_at for row in rounds)
-    results = _results(consortium, run_id)
+    results = results_of(consortium, run_id)
     assert len(results) == 4 * (1 + ROUNDS + ROUNDS)  # statistics, training and evaluation of each Round
     assert {row.outcome for row in results.values()} == {"ok"}
     assert version.status == "champion" and version.version == f"v{run_id}"
@@ -96,7 +64,7 @@ def test_a_run_is_recorded_from_statistics_to_champion(consortium: DatabaseUrls,
 
 def test_a_version_knows_its_groups_and_its_intervals(consortium: DatabaseUrls, run_id: int) -> None:
     """Smokers are fewer than ten at some Sites; every row held out is then counted in neither group of such a Site."""
-    _conduct(consortium, run_id)
+    conduct_run(consortium, run_id)
     with sessions_for(consortium.central)() as session:
         version = session.scalars(select(ModelVersion)).one()
     rows = sum(here["num_examples"] for here in version.metrics["institutions"].values())
@@ -140,8 +108,8 @@ def test_an_evaluation_that_cannot_be_is_rejected_with_the_reason_and_the_others
     consortium: DatabaseUrls, run_id: int, misbehaviour: Misbehaviour, words: str
 ) -> None:
     grid = LocalGrid(consortium.sites, {("southwest", "evaluate"): misbehaviour})
-    _conduct(consortium, run_id, grid)
-    rejected = _results(consortium, run_id)["southwest", "evaluate", ROUNDS]
+    conduct_run(consortium, run_id, grid)
+    rejected = results_of(consortium, run_id)["southwest", "evaluate", ROUNDS]
     assert rejected.outcome == "failed" and words in str(rejected.reason)
     with sessions_for(consortium.central)() as session:
         version = session.scalars(select(ModelVersion)).one()
@@ -154,16 +122,16 @@ def test_a_consortium_with_too_few_held_out_patients_is_told_so(consortium: Data
     for url in consortium.sites.values():
         with engine_for(url).begin() as connection:
             connection.execute(text("DELETE FROM patients WHERE substring(last_name FROM 9)::int >= 25"))
-    run_id = _request(consortium, RunSettings(local_epochs=1, min_rows=10))
+    run_id = insert_run(consortium, RunSettings(local_epochs=1, min_rows=10))
     with pytest.raises(RunFailed, match="No hospital has at least 10 held-out patients with a known cost"):
-        _conduct(consortium, run_id)
-    assert _results(consortium, run_id)["northeast", "evaluate", 1].reason == (
+        conduct_run(consortium, run_id)
+    assert results_of(consortium, run_id)["northeast", "evaluate", 1].reason == (
         "Fewer than 10 held-out patients with a known cost."
     )
 
 
 def test_the_weights_equal_those_of_the_plain_definition(consortium: DatabaseUrls, run_id: int) -> None:
-    _conduct(consortium, run_id)
+    conduct_run(consortium, run_id)
     rows = {}
     for code, url in consortium.sites.items():
         data = load_site_data(url, SETTINGS.split_salt)
@@ -177,8 +145,8 @@ def test_the_weights_equal_those_of_the_plain_definition(consortium: DatabaseUrl
 def test_the_same_seed_gives_the_same_model_and_it_waits_as_candidate(
     consortium: DatabaseUrls, run_id: int
 ) -> None:
-    _conduct(consortium, run_id)
-    _conduct(consortium, _request(consortium))
+    conduct_run(consortium, run_id)
+    conduct_run(consortium, insert_run(consortium, SETTINGS))
     with sessions_for(consortium.central)() as session:
         first, second = session.scalars(select(ModelVersion).order_by(ModelVersion.id)).all()
     assert first.weights_sha256 == second.weights_sha256
@@ -201,8 +169,8 @@ def test_a_site_that_sends_nonsense_is_rejected_with_the_reason_and_the_others_g
     consortium: DatabaseUrls, run_id: int, field: str, value: object, words: str
 ) -> None:
     grid = LocalGrid(consortium.sites, {("southwest", "train"): spoil(**{field: value})})
-    _conduct(consortium, run_id, grid)
-    results = _results(consortium, run_id)
+    conduct_run(consortium, run_id, grid)
+    results = results_of(consortium, run_id)
     assert results["southwest", "train", 1].outcome == "failed"
     assert words in str(results["southwest", "train", 1].reason)
     with sessions_for(consortium.central)() as session:
@@ -211,10 +179,10 @@ def test_a_site_that_sends_nonsense_is_rejected_with_the_reason_and_the_others_g
 
 
 def test_a_silent_site_is_dropped_at_the_time_limit_and_not_asked_again(consortium: DatabaseUrls) -> None:
-    run_id = _request(consortium, replace(SETTINGS, late_policy="drop"))
+    run_id = insert_run(consortium, replace(SETTINGS, late_policy="drop"))
     grid = LocalGrid(consortium.sites, {("northwest", "train"): silent})
-    _conduct(consortium, run_id, grid)
-    results = _results(consortium, run_id)
+    conduct_run(consortium, run_id, grid)
+    results = results_of(consortium, run_id)
     assert results["northwest", "train", 1].outcome == "late"
     assert results["northwest", "train", 1].reason == "No answer within 1 seconds."
     asked = [
@@ -228,8 +196,8 @@ def test_a_dead_site_costs_only_its_own_part(consortium: DatabaseUrls, run_id: i
     grid.misbehave["northeast", "train"] = lambda body: (
         grid.dead.add("northeast") or body
     )  # dies after Round 1
-    _conduct(consortium, run_id, grid)
-    results = _results(consortium, run_id)
+    conduct_run(consortium, run_id, grid)
+    results = results_of(consortium, run_id)
     assert results["northeast", "train", 1].outcome == "ok"
     assert results["northeast", "train", 2].outcome == "failed"
     assert "stopped before it answered" in str(results["northeast", "train", 2].reason)
@@ -240,7 +208,7 @@ def test_fewer_sites_than_the_minimum_end_the_run_with_a_sentence(
 ) -> None:
     grid = LocalGrid(consortium.sites, dead={"northeast", "northwest", "southeast"})
     with pytest.raises(RunFailed, match=r"1 of 4 hospitals gave a usable answer .* at least 2 are needed"):
-        _conduct(consortium, run_id, grid)
+        conduct_run(consortium, run_id, grid)
 
 
 def test_too_few_connected_sites_end_the_run_instead_of_waiting_for_ever(
@@ -250,14 +218,14 @@ def test_too_few_connected_sites_end_the_run_instead_of_waiting_for_ever(
     with pytest.raises(
         RunFailed, match=r"Only 1 of the at least 2 hospitals needed were connected within 1 seconds"
     ):
-        _conduct(consortium, run_id, LocalGrid(only_one))
+        conduct_run(consortium, run_id, LocalGrid(only_one))
 
 
 def test_a_site_with_too_few_rows_sits_out_with_the_reason(consortium: DatabaseUrls, run_id: int) -> None:
     with engine_for(consortium.sites["southeast"]).begin() as connection:
         connection.execute(text("UPDATE patients SET insurance_cost = NULL WHERE last_name <> 'Patient 1'"))
-    _conduct(consortium, run_id)
-    results = _results(consortium, run_id)
+    conduct_run(consortium, run_id)
+    results = results_of(consortium, run_id)
     assert results["southeast", "statistics", 0].outcome == "excluded"
     assert results["southeast", "statistics", 0].reason == "Fewer than 30 patients with a known cost."
     assert results["southeast", "train", 1].outcome == "excluded"
@@ -267,9 +235,9 @@ def test_a_site_with_too_few_rows_sits_out_with_the_reason(consortium: DatabaseU
 def test_no_setting_of_a_run_makes_a_site_speak_of_fewer_than_ten_patients(consortium: DatabaseUrls) -> None:
     with engine_for(consortium.sites["southeast"]).begin() as connection:
         connection.execute(text("DELETE FROM patients WHERE last_name > 'Patient 12'"))
-    run_id = _request(consortium, RunSettings(local_epochs=1, min_rows=1))
-    _conduct(consortium, run_id)
-    assert _results(consortium, run_id)["southeast", "statistics", 0].reason == (
+    run_id = insert_run(consortium, RunSettings(local_epochs=1, min_rows=1))
+    conduct_run(consortium, run_id)
+    assert results_of(consortium, run_id)["southeast", "statistics", 0].reason == (
         "Fewer than 10 patients with a known cost."
     )
 
@@ -278,7 +246,7 @@ def test_a_cancel_request_ends_the_run_between_rounds(consortium: DatabaseUrls, 
     with sessions_for(consortium.central)() as session, session.begin():
         session.get_one(TrainingRun, run_id).cancel_requested_at = text("now()")  # type: ignore[assignment]
     with pytest.raises(RunCancelled):
-        _conduct(consortium, run_id)
+        conduct_run(consortium, run_id)
 
 
 def test_nothing_is_added_to_a_run_that_was_ended_from_outside(consortium: DatabaseUrls, run_id: int) -> None:
@@ -286,5 +254,5 @@ def test_nothing_is_added_to_a_run_that_was_ended_from_outside(consortium: Datab
         assert end_run(session, run_id, RunStatus.FAILED, "The training service was restarted.")
         assert not end_run(session, run_id, RunStatus.COMPLETED, None)
     with pytest.raises(RunAlreadyEnded):
-        _conduct(consortium, run_id)
-    assert not _results(consortium, run_id)
+        conduct_run(consortium, run_id)
+    assert not results_of(consortium, run_id)

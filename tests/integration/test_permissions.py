@@ -18,6 +18,7 @@ from api.dependencies import GuardedRoute
 from app.actor import Actor
 from app.auth.sessions import open_session
 from app.components.downloads import DownloadFailed, file_content
+from app.components.model_decisions import DECISIONS
 from app.components.navigation import PAGES
 from app.components.patient_export import HEADINGS, export_rows
 from app.components.patient_list_view import PatientListView
@@ -187,7 +188,7 @@ def _open_decision() -> None:
     from db.central import ModelVersion
 
     version = ModelVersion(version="v1", status="candidate", is_shadow=False, rmse=1.0)
-    getattr(model_decisions, st.session_state["of_the_test"])(model_decisions.Situation(version, None))
+    model_decisions.ask(st.session_state["of_the_test"], model_decisions.Situation(version, None))
 
 
 def _open_model_import() -> None:
@@ -202,30 +203,21 @@ def _offer_model_export() -> None:
     show_export("v1")
 
 
-@pytest.mark.parametrize(
-    ("permission", "ask"),
-    [
-        (Permission.PROMOTE, "ask_to_promote"),
-        (Permission.PROMOTE, "ask_to_reject"),
-        (Permission.PROMOTE, "ask_to_roll_back"),
-        (Permission.PROMOTE, "ask_to_start_shadow"),
-        (Permission.PROMOTE, "ask_to_stop_shadow"),
-        (Permission.PROMOTION_PROPOSE, "ask_to_propose"),
-    ],
-)
+@pytest.mark.parametrize("name", list(DECISIONS))
 def test_every_decision_about_a_model_asks_for_the_permission_itself(
-    consortium: Consortium, permission: Permission, ask: str
+    consortium: Consortium, name: str
 ) -> None:
+    permission = Permission.PROMOTION_PROPOSE if name == "propose" else Permission.PROMOTE
     expected = []
     for role, person in PERSON_OF.items():
-        app = _called(consortium, person, _open_decision, ask)
+        app = _called(consortium, person, _open_decision, name)
         assert not app.exception
         if permission in PERMISSIONS[role]:
             assert has_key(app, "models_confirmed"), role
         else:
             assert [error.value[:31] for error in app.error] == [REFUSED], role
             assert not has_key(app, "models_confirmed"), role
-            expected.append((f"components/model_decisions.py {ask}", role.value))
+            expected.append((f"components/model_decisions.py {name}", role.value))
     assert _refusals(consortium) == expected
 
 

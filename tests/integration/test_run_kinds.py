@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics import r2_score
 from sqlalchemy import select, text
 
-from bench.consortium import load_institutions
-from bench.data import cohort_of
 from bench.reference import SiteRows, federated
 from db.central import ModelVersion, SiteResult, TrainingRun
-from db.cohort import generate
 from db.engines import engine_for, sessions_for
 from db.federation import RunEvent
 from db.provision import DatabaseUrls
@@ -24,11 +19,10 @@ from db.states import RunKind, RunStatus
 from fl.features import INPUT_NAMES
 from fl.least_squares import TOO_FEW_TO_SUM, CostLine
 from fl.model import initial_weights, weights_to_bytes
-from fl.recorder import RunRecorder
 from fl.roster import RunFailed
-from fl.server_app import conduct
 from fl.settings import RunSettings
 from fl.site_data import SiteData, load_site_data
+from tests.integration.conducting import conduct_run, insert_run, load_hospitals, results_of, run_of
 from tests.integration.local_grid import LocalGrid, spoil
 
 SETTINGS = RunSettings(local_epochs=1, join_time_limit=1.0)
@@ -37,34 +31,21 @@ SETTINGS = RunSettings(local_epochs=1, join_time_limit=1.0)
 @pytest.fixture
 def consortium(databases: DatabaseUrls) -> DatabaseUrls:
     """Four Sites large enough for their products."""
-    load_institutions(databases, cohort_of(pd.DataFrame(vars(generate(1600, seed=2)))).frame)
+    load_hospitals(databases, 1600)
     return databases
 
 
-def run_of(urls: DatabaseUrls, kind: RunKind, settings: RunSettings = SETTINGS, **columns: Any) -> int:
-    """Insert a Run that the supervisor handed over."""
-    with sessions_for(urls.central)() as session, session.begin():
-        run = TrainingRun(
-            idempotency_key=str(uuid.uuid4()),
-            kind=kind,
-            num_rounds=2 if kind is RunKind.FEDERATED else 0,
-            strategy="fedavg",
-            settings=settings.to_json(),
-            seed=5,
-            status=RunStatus.STARTING,
-            **columns,
-        )
-        session.add(run)
-        session.flush()
-        return run.id
-
-
-def conducted(urls: DatabaseUrls, run_id: int, grid: LocalGrid | None = None) -> TrainingRun:
-    """Conduct a Run to its end and return its row."""
-    recorder = RunRecorder(urls.central, run_id)
-    conduct(grid or LocalGrid(urls.sites), recorder.plan(), recorder)
-    with sessions_for(urls.central)() as session:
-        return session.get_one(TrainingRun, run_id)
+def conducted(
+    urls: DatabaseUrls,
+    kind: RunKind,
+    grid: LocalGrid | None = None,
+    settings: RunSettings = SETTINGS,
+    **columns: Any,
+) -> TrainingRun:
+    """Conduct a Run of this kind to its end and return its row."""
+    run_id = insert_run(urls, settings, kind=kind, **columns)
+    conduct_run(urls, run_id, grid)
+    return run_of(urls, run_id)
 
 
 def rows_of(urls: DatabaseUrls) -> dict[str, SiteData]:
@@ -73,10 +54,8 @@ def rows_of(urls: DatabaseUrls) -> dict[str, SiteData]:
 
 
 def answers_of(urls: DatabaseUrls, run_id: int) -> dict[tuple[str, str], SiteResult]:
-    """Return what each institution answered, by code and phase."""
-    with sessions_for(urls.central)() as session:
-        rows = session.scalars(select(SiteResult).where(SiteResult.run_id == run_id))
-        return {(row.institution.code, row.phase): row for row in rows}
+    """Return what each institution answered last, by code and phase."""
+    return {(code, phase): row for (code, phase, _), row in results_of(urls, run_id).items()}
 
 
 def pooled_least_squares(rows: list[SiteData]) -> tuple[np.ndarray, np.ndarray]:
@@ -95,7 +74,7 @@ def pooled_least_squares(rows: list[SiteData]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_least_squares_over_messages_equals_pooled_least_squares(consortium: DatabaseUrls) -> None:
-    run = conducted(consortium, run_of(consortium, RunKind.LEAST_SQUARES))
+    run = conducted(consortium, RunKind.LEAST_SQUARES)
     assert (run.status, run.current_round) == (RunStatus.COMPLETED, 0)
     baseline = run.results["baseline"]
     rows = rows_of(consortium)
@@ -116,7 +95,7 @@ def test_the_line_of_a_federated_run_is_known_from_its_first_round_on(consortium
     grid = LocalGrid(consortium.sites)
     known = []
     grid.misbehave["northeast", "train"] = lambda body: known.append("baseline" in body) or body
-    run = conducted(consortium, run_of(consortium, RunKind.FEDERATED), grid)
+    run = conducted(consortium, RunKind.FEDERATED, grid)
     assert known == [True, False]
     predicted, actual = pooled_least_squares(list(rows_of(consortium).values()))
     assert run.results["baseline"]["r2"] == pytest.approx(r2_score(actual, predicted), abs=1e-6)
@@ -136,7 +115,7 @@ def test_a_site_whose_products_would_tell_of_few_patients_is_left_out_of_the_lin
     consortium: DatabaseUrls,
 ) -> None:
     _few_women_among_smokers(consortium, "southwest")
-    run = conducted(consortium, run_of(consortium, RunKind.FEDERATED))
+    run = conducted(consortium, RunKind.FEDERATED)
     rows = rows_of(consortium)
     with sessions_for(consortium.central)() as session:
         said = session.scalars(select(RunEvent).where(RunEvent.message == TOO_FEW_TO_SUM)).one()
@@ -159,9 +138,9 @@ def test_too_few_sites_with_products_end_a_least_squares_run_with_their_reasons(
 ) -> None:
     for code in ("northeast", "northwest", "southeast"):
         _few_women_among_smokers(consortium, code)
-    run_id = run_of(consortium, RunKind.LEAST_SQUARES)
+    run_id = insert_run(consortium, SETTINGS, kind=RunKind.LEAST_SQUARES)
     with pytest.raises(RunFailed, match="at least 2"):
-        conducted(consortium, run_id)
+        conduct_run(consortium, run_id)
     assert answers_of(consortium, run_id)["northeast", "statistics"].reason == TOO_FEW_TO_SUM
 
 
@@ -177,7 +156,7 @@ def test_products_that_cannot_be_are_rejected_with_the_reason(
     consortium: DatabaseUrls, spoiled: bytes, words: str
 ) -> None:
     grid = LocalGrid(consortium.sites, {("southwest", "query"): spoil(products=spoiled)})
-    run = conducted(consortium, run_of(consortium, RunKind.LEAST_SQUARES), grid)
+    run = conducted(consortium, RunKind.LEAST_SQUARES, grid)
     rejected = answers_of(consortium, run.id)["southwest", "statistics"]
     assert rejected.outcome == "failed" and words in str(rejected.reason)
     assert run.results["baseline"]["r2"] > 0.7
@@ -185,7 +164,7 @@ def test_products_that_cannot_be_are_rejected_with_the_reason(
 
 def test_a_run_tells_each_hospital_what_taking_part_brought_it(consortium: DatabaseUrls) -> None:
     """The training alone is repeated here, from the Site's rows, with the network's plain definition."""
-    run = conducted(consortium, run_of(consortium, RunKind.FEDERATED))
+    run = conducted(consortium, RunKind.FEDERATED)
     told = run.results["local_only"]
     assert set(told) == set(consortium.sites)
     with sessions_for(consortium.central)() as session:
@@ -206,14 +185,14 @@ def test_a_run_tells_each_hospital_what_taking_part_brought_it(consortium: Datab
 
 def test_a_run_that_is_told_not_to_compare_does_not(consortium: DatabaseUrls) -> None:
     settings = RunSettings(local_epochs=1, local_only=False)
-    run = conducted(consortium, run_of(consortium, RunKind.FEDERATED, settings))
+    run = conducted(consortium, RunKind.FEDERATED, settings=settings)
     assert "local_only" not in run.results and "baseline" in run.results
 
 
 def test_a_comparison_that_cannot_be_is_rejected_with_the_reason(consortium: DatabaseUrls) -> None:
     spoiled = np.array([1, 1, 30, -1, 0, 0, 0, 0, 0, 0, 0], dtype="<f8").tobytes()
     grid = LocalGrid(consortium.sites, {("southwest", "evaluate"): spoil(local_only=spoiled)})
-    run = conducted(consortium, run_of(consortium, RunKind.FEDERATED), grid)
+    run = conducted(consortium, RunKind.FEDERATED, grid)
     with sessions_for(consortium.central)() as session:
         rejected = session.scalars(select(SiteResult).where(SiteResult.outcome == "failed")).one()
     assert rejected.institution.code == "southwest" and "a sum that cannot be" in str(rejected.reason)
@@ -226,7 +205,7 @@ def test_a_cohort_run_records_what_the_patients_are_like_and_what_to_look_at(
     with engine_for(consortium.sites["southwest"]).begin() as connection:
         connection.execute(text("UPDATE patients SET insurance_cost = insurance_cost / 12"))
         connection.execute(text("UPDATE patients SET deleted_at = now() WHERE last_name = 'Patient 1'"))
-    run = conducted(consortium, run_of(consortium, RunKind.COHORT))
+    run = conducted(consortium, RunKind.COHORT)
     assert (run.status, run.current_round) == (RunStatus.COMPLETED, 0)
     cohort = run.results["cohort"]
     for code, url in consortium.sites.items():
@@ -258,7 +237,7 @@ def test_a_cohort_run_records_what_the_patients_are_like_and_what_to_look_at(
 def test_a_hospital_of_few_patients_is_not_counted_and_says_why(consortium: DatabaseUrls) -> None:
     with engine_for(consortium.sites["southeast"]).begin() as connection:
         connection.execute(text("UPDATE patients SET deleted_at = now() WHERE last_name > 'Patient 12'"))
-    run = conducted(consortium, run_of(consortium, RunKind.COHORT))
+    run = conducted(consortium, RunKind.COHORT)
     answer = answers_of(consortium, run.id)["southeast", "cohort"]
     assert (answer.outcome, answer.reason) == ("excluded", "Fewer than 30 patients.")
     assert set(run.results["cohort"]["institutions"]) == set(consortium.sites) - {"southeast"}
@@ -271,7 +250,7 @@ def test_a_summary_that_tells_of_few_patients_is_rejected(consortium: DatabaseUr
         return {**body, "counts": counts.tobytes()}
 
     grid = LocalGrid(consortium.sites, {("southwest", "query.cohort"): spoiled})
-    run = conducted(consortium, run_of(consortium, RunKind.COHORT), grid)
+    run = conducted(consortium, RunKind.COHORT, grid)
     reason = str(answers_of(consortium, run.id)["southwest", "cohort"].reason)
     assert "one of its bins tells of fewer than 10 patients" in reason
 
@@ -298,9 +277,9 @@ def _imported_copy(urls: DatabaseUrls, of: str) -> int:
 def test_an_imported_version_gets_its_figures_from_every_hospital_beside_the_version_in_use(
     consortium: DatabaseUrls,
 ) -> None:
-    made = f"v{conducted(consortium, run_of(consortium, RunKind.FEDERATED)).id}"
+    made = f"v{conducted(consortium, RunKind.FEDERATED).id}"
     version_id = _imported_copy(consortium, made)
-    run = conducted(consortium, run_of(consortium, RunKind.EVALUATION, start_version_id=version_id))
+    run = conducted(consortium, RunKind.EVALUATION, start_version_id=version_id)
     assert run.status == RunStatus.COMPLETED
     with sessions_for(consortium.central)() as session:
         original = session.scalars(select(ModelVersion).where(ModelVersion.version == made)).one()
@@ -323,11 +302,11 @@ def test_an_imported_version_gets_its_figures_from_every_hospital_beside_the_ver
 def test_an_evaluation_changes_no_figure_of_a_version_that_has_some_and_promotes_nothing(
     consortium: DatabaseUrls,
 ) -> None:
-    first = conducted(consortium, run_of(consortium, RunKind.FEDERATED))
+    first = conducted(consortium, RunKind.FEDERATED)
     with sessions_for(consortium.central)() as session, session.begin():
         champion = session.scalars(select(ModelVersion)).one()
         before, version_id = dict(champion.metrics), champion.id
-    run = conducted(consortium, run_of(consortium, RunKind.EVALUATION, start_version_id=version_id))
+    run = conducted(consortium, RunKind.EVALUATION, start_version_id=version_id)
     found = run.results["evaluation"]
     assert found["decision"] == f"v{first.id} is the version in use, so there is nothing to decide."
     assert found["champion"] is None and found["overall"]["champion"] is None
@@ -336,7 +315,7 @@ def test_an_evaluation_changes_no_figure_of_a_version_that_has_some_and_promotes
 
 
 def test_a_better_version_is_called_better_and_still_waits_for_a_person(consortium: DatabaseUrls) -> None:
-    trained = conducted(consortium, run_of(consortium, RunKind.FEDERATED))
+    trained = conducted(consortium, RunKind.FEDERATED)
     with sessions_for(consortium.central)() as session, session.begin():
         good = session.scalars(select(ModelVersion)).one()
         good.status = "candidate"
@@ -354,7 +333,7 @@ def test_a_better_version_is_called_better_and_still_waits_for_a_person(consorti
         )
         session.add(bad)
         version_id = good.id
-    run = conducted(consortium, run_of(consortium, RunKind.EVALUATION, start_version_id=version_id))
+    run = conducted(consortium, RunKind.EVALUATION, start_version_id=version_id)
     found = run.results["evaluation"]
     assert found["promotes"] and "Better than import-1" in found["decision"]
     with sessions_for(consortium.central)() as session:
