@@ -140,7 +140,8 @@ def metric_spec(
             data.append(_trace(metric, line, series))
     layout = _layout(metric, first, last, numbers=bool(data) or baseline is not None)
     if baseline is not None:
-        layout["shapes"] = [_baseline(metric, baseline)]
+        layout["shapes"] = [_baseline(baseline)]
+        layout["annotations"] = [_baseline_label(metric, baseline)]
     return {"data": data, "layout": layout}
 
 
@@ -189,8 +190,7 @@ def _band(metric: ChartMetric, ranges: Sequence[Band]) -> list[dict[str, Any]]:
     ]
 
 
-def _baseline(metric: ChartMetric, value: float) -> dict[str, Any]:
-    colour = theme_colour("grayTextColor")
+def _baseline(value: float) -> dict[str, Any]:
     return {
         "type": "line",
         "xref": "paper",
@@ -198,13 +198,24 @@ def _baseline(metric: ChartMetric, value: float) -> dict[str, Any]:
         "x1": 1,
         "y0": value,
         "y1": value,
-        "line": {"color": colour, "width": 2, "dash": "dash"},
-        "label": {
-            "text": f"least squares {_written(metric, value)}",
-            "textposition": "start",
-            "yanchor": "bottom" if metric.field == "r2" else "top",
-            "font": {"size": 11, "color": colour},
-        },
+        "line": {"color": theme_colour("grayTextColor"), "width": 2, "dash": "dash"},
+    }
+
+
+def _baseline_label(metric: ChartMetric, value: float) -> dict[str, Any]:
+    """Name the line on a ground of its own, so that it can be read where the hospitals' lines cross it."""
+    return {
+        "text": f"least squares {_written(metric, value)}",
+        "xref": "paper",
+        "x": 0,
+        "xanchor": "left",
+        "y": value,
+        "yanchor": "bottom" if metric.field == "r2" else "top",
+        "yshift": 3 if metric.field == "r2" else -3,
+        "showarrow": False,
+        "bgcolor": f"{theme_colour('backgroundColor')}d9",
+        "borderpad": 1,
+        "font": {"size": 11, "color": theme_colour("grayTextColor")},
     }
 
 

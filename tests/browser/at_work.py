@@ -20,7 +20,7 @@ TELEPHONE = "Mozilla/5.0 (Linux; Android 15) AppleWebKit/537.36 Chrome/140.0 Mob
 # What stands in each chart: line name -> its y values.
 _CHARTS = """() => [...document.querySelectorAll('.js-plotly-plot')].map(
   chart => Object.fromEntries((chart.data || []).map(line => [line.name, [...line.y]])))"""
-_AXIS = """() => document.querySelector('.js-plotly-plot')._fullLayout.xaxis.range"""
+_AXIS = """place => [...document.querySelectorAll('.js-plotly-plot')][place]._fullLayout.xaxis.range"""
 _HEIGHT = """() => Math.max(...[...document.querySelectorAll(
   '[data-testid=stMainBlockContainer],[role=dialog]')].map(part => part.scrollHeight))"""
 
@@ -88,9 +88,9 @@ def charts(page: Page) -> list[dict[str, list[float]]]:
     return drawn
 
 
-def rounds_drawn(page: Page) -> tuple[float, float]:
-    """Return where the axis of the first chart begins and ends, in Rounds."""
-    first, last = page.evaluate(_AXIS)
+def rounds_drawn(page: Page, place: int = 0) -> tuple[float, float]:
+    """Return where the axis of a chart, the first unless `place` says which, begins and ends, in Rounds."""
+    first, last = page.evaluate(_AXIS, place)
     return first, last
 
 

@@ -46,18 +46,39 @@ class Caller:
             return json.load(answer)
 
 
-def train(product: Product, rounds: int) -> None:
-    """Have the administrator train a model, once the hospitals are connected, and wait for it."""
+def train(product: Product, rounds: int) -> int:
+    """Have the administrator train a model, wait for it, and return the id of the Run."""
+    return conduct(product, num_rounds=rounds)
+
+
+def conduct(product: Product, **asked: Any) -> int:
+    """Have the administrator start a Run, once the hospitals are connected, wait until it is completed; its id."""
     admin = Caller(product, ADMIN)
     deadline = time.monotonic() + FEDERATION_LIMIT
     while admin.call("GET", "/health")["federation"] != "up":
         assert time.monotonic() < deadline, "the federation did not come up"
         time.sleep(0.5)
-    run = admin.call("POST", "/training/runs", {"num_rounds": rounds, "idempotency_key": f"look-{rounds}"})
+    run = admin.call("POST", "/training/runs", asked)
     deadline = time.monotonic() + RUN_LIMIT
     while (status := admin.call("GET", f"/training/runs/{run['id']}")["status"]) != "completed":
         assert status not in ("failed", "cancelled") and time.monotonic() < deadline, status
         time.sleep(0.5)
+    return int(run["id"])
+
+
+def steer(product: Product) -> int:
+    """Have the administrator count the patients, set two triggers, and train in another way; the id of that Run."""
+    conduct(product, kind="cohort")
+    admin = Caller(product, ADMIN)
+    weekly = {
+        "kind": "schedule",
+        "cron": "0 3 * * 1",
+        "timezone": "America/New_York",
+        "only_if_new_data": True,
+    }
+    admin.call("POST", "/triggers", {"name": "Every Monday night", **weekly})
+    admin.call("POST", "/triggers", {"name": "After 200 new patients", "kind": "new_records", "records": 200})
+    return conduct(product, num_rounds=10, strategy="scaffold")
 
 
 def work_at_a_hospital(product: Product) -> None:

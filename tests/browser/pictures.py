@@ -15,7 +15,16 @@ from app.services.tabular import write_csv
 from app.settings import PROJECT_ROOT
 from tests.browser.at_work import NARROW, WIDE, browsing, settle, sign_in
 from tests.browser.conftest import Product, started_browser, started_product
-from tests.browser.demonstration import ADMIN, DOCTOR, SCIENTIST, Caller, train, work_at_a_hospital
+from tests.browser.demonstration import (
+    ADMIN,
+    DOCTOR,
+    MANAGER,
+    SCIENTIST,
+    Caller,
+    steer,
+    train,
+    work_at_a_hospital,
+)
 
 IMAGES = PROJECT_ROOT / "docs" / "images"
 LARGEST = 150_000  # bytes
@@ -47,7 +56,8 @@ _FILE = write_csv(
 class Picture:
     """One picture: its file name without ending, who sees it, where, what is done first, and its largest height.
 
-    In the path, `{costly}` is the patient with the highest predicted cost and `{known}` one whose cost came later.
+    In the path, `{costly}` is the patient with the highest predicted cost and `{known}` one whose cost came later;
+    `{run}` and `{other}` are two trainings.
     """
 
     name: str
@@ -102,23 +112,29 @@ PICTURES: tuple[Picture, ...] = (
     Picture("batch", DOCTOR, "/batch?cost=unknown", _predict_all),
     Picture("model-card", DOCTOR, "/model_card", height=1100),
     Picture("overview-consortium", SCIENTIST, "/overview"),
-    Picture("training-start", ADMIN, "/overview", _ask_for_rounds, height=800),
-    Picture("training", ADMIN, "/training"),
+    Picture("training-start", ADMIN, "/overview", _ask_for_rounds, height=900),
+    Picture("training", ADMIN, "/training?run={run}", height=1500),
+    Picture("compare", SCIENTIST, "/compare?runs={other},{run}"),
+    Picture("cohort", SCIENTIST, "/cohort", height=1000),
+    Picture("triggers", ADMIN, "/triggers", height=1000),
     Picture("models", SCIENTIST, "/models"),
+    Picture("institutions", ADMIN, "/institutions", height=900),
+    Picture("participation", MANAGER, "/participation", height=900),
 )
 
 
 def make_pictures(browser: Browser, product: Product) -> None:
     """Bring the demonstration to where there is something to see, and take every picture; all or none are written."""
     taken = {PICTURES[0].name: _take(browser, product, PICTURES[0], {})}
-    train(product, ROUNDS)
+    run = train(product, ROUNDS)
     work_at_a_hospital(product)
+    places = {"run": str(run), "other": str(steer(product))}
     predicted = Caller(product, DOCTOR).call("GET", "/predictions/history?limit=50")["items"]
-    costly = max(predicted, key=lambda each: float(each["predicted_cost"]))["patient_id"]
-    known = next(each["patient_id"] for each in predicted if each["actual_cost"] is not None)
+    places["costly"] = max(predicted, key=lambda each: float(each["predicted_cost"]))["patient_id"]
+    places["known"] = next(each["patient_id"] for each in predicted if each["actual_cost"] is not None)
     states: dict[str, object] = {}
     for picture in PICTURES[1:]:
-        taken[picture.name] = _take(browser, product, picture, states, costly=costly, known=known)
+        taken[picture.name] = _take(browser, product, picture, states, **places)
     IMAGES.mkdir(parents=True, exist_ok=True)
     for name, content in taken.items():
         (IMAGES / f"{name}.png").write_bytes(content)

@@ -36,6 +36,7 @@ HOSPITALS = (
 ALL = "All hospitals"
 DOCTORS_MENU = ["Overview", "Patients", "Import", "Predict", "Batch", "History", "Model card"]
 HIDDEN = HOSPITALS[0]  # the line that the administrator hides while the Run goes on
+ZOOMED = 1  # the chart that the administrator zooms into meanwhile
 
 
 @pytest.fixture(scope="module")
@@ -223,7 +224,8 @@ def _watch_the_run(page: Page, phone: Page) -> None:
     """See the steps go by and the lines grow in two browsers, and choose what to see while it happens."""
     steps: list[str] = []
     lengths: list[int] = []
-    live_on_the_phone = pictured = chosen = False
+    live_on_the_phone = pictured = False
+    zoomed: tuple[float, float] | None = None
     deadline = time.monotonic() + RUN_LIMIT
     while time.monotonic() < deadline:
         step = " ".join(
@@ -235,9 +237,10 @@ def _watch_the_run(page: Page, phone: Page) -> None:
         points = len(drawn[0].get(ALL, [])) if drawn else 0
         if points and points not in lengths:
             lengths.append(points)
-        if points and not chosen:
+        if points and zoomed is None:
             _look_closer(page)
-            chosen = True
+            zoomed = _zoom_in(page)
+            points_then = points
         if points >= 2 and not pictured and step:
             page.screenshot(path=ARTIFACTS / "training_live_1280_light.png")
             pictured = True
@@ -257,6 +260,12 @@ def _watch_the_run(page: Page, phone: Page) -> None:
     assert all(len(values) == ROUNDS - 1 for chart in drawn for values in chart.values())
     assert drawn[0][ALL][-1] < drawn[0][ALL][0], "the loss did not fall"
     assert rounds_drawn(page) == (0.5, ROUNDS - 0.5), "the rounds shown did not survive the redraws"
+    assert lengths[-1] > points_then and rounds_drawn(page, ZOOMED) == zoomed, (
+        "the zoom did not survive the redraws"
+    )
+    page.locator(".js-plotly-plot").nth(ZOOMED).locator("[data-title='Show all rounds']").click()
+    page.wait_for_timeout(400)
+    assert rounds_drawn(page, ZOOMED) == (0.5, ROUNDS - 0.5)
     assert [set(chart) for chart in drawn] == [{ALL, *HOSPITALS} - {HIDDEN}] * 3, "a hidden line came back"
     assert [set(chart) for chart in work] == [{*HOSPITALS} - {HIDDEN}] * 2
 
@@ -265,6 +274,23 @@ def _look_closer(page: Page) -> None:
     """Leave out the last Round and one hospital while the Run goes on."""
     page.get_by_role("slider", name="Rounds shown").last.press("ArrowLeft")
     page.get_by_role("button", name=HIDDEN).click()
+
+
+def _zoom_in(page: Page) -> tuple[float, float]:
+    """Draw a box over the middle of a chart with the mouse; return the Rounds that it shows from then on."""
+    area = page.locator(".js-plotly-plot").nth(ZOOMED).locator(".nsewdrag").first
+    area.scroll_into_view_if_needed()
+    box = area.bounding_box()
+    assert box is not None
+    height = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + box["width"] * 0.3, height)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.7, height, steps=5)
+    page.mouse.up()
+    page.wait_for_timeout(500)
+    first, last = rounds_drawn(page, ZOOMED)
+    assert 0.5 < first < last < ROUNDS - 0.5, (first, last)
+    return first, last
 
 
 def _who_took_part(page: Page) -> None:
