@@ -141,7 +141,6 @@ def metric_spec(
     layout = _layout(metric, first, last, numbers=bool(data) or baseline is not None)
     if baseline is not None:
         layout["shapes"] = [_baseline(baseline)]
-        layout["annotations"] = [_baseline_label(metric, baseline)]
     return {"data": data, "layout": layout}
 
 
@@ -202,24 +201,8 @@ def _baseline(value: float) -> dict[str, Any]:
     }
 
 
-def _baseline_label(metric: ChartMetric, value: float) -> dict[str, Any]:
-    """Name the line on a ground of its own, so that it can be read where the hospitals' lines cross it."""
-    return {
-        "text": f"least squares {_written(metric, value)}",
-        "xref": "paper",
-        "x": 0,
-        "xanchor": "left",
-        "y": value,
-        "yanchor": "bottom" if metric.field == "r2" else "top",
-        "yshift": 3 if metric.field == "r2" else -3,
-        "showarrow": False,
-        "bgcolor": f"{theme_colour('backgroundColor')}d9",
-        "borderpad": 1,
-        "font": {"size": 11, "color": theme_colour("grayTextColor")},
-    }
-
-
-def _written(metric: ChartMetric, value: float) -> str:
+def written(metric: ChartMetric, value: float) -> str:
+    """Return a value of a metric as a reader sees it."""
     return f"${value:,.0f}" if metric.field == "mae" else f"{value:.3f}"
 
 

@@ -87,8 +87,11 @@ def show_charts(central: Session, actor: Actor, progress: RunProgress, names: Ma
     view = f"run {run.id}, rounds {chosen[0]} to {chosen[1]}"
     baseline = baseline_of(run.results)
     for metric, column in zip(charts.METRICS, st.columns(len(charts.METRICS), gap="medium"), strict=True):
+        value = getattr(baseline.overall, metric.field) if baseline else None
+        # Beside the line its name would hide points of the others.
+        dashed = "" if value is None else f" · dashed: least squares {charts.written(metric, value)}"
         with column, st.container(gap="xxsmall"):
-            st.markdown(f"**{metric.heading}**  \n:small[:gray[{metric.note}]]")
+            st.markdown(f"**{metric.heading}**  \n:small[:gray[{metric.note}{dashed}]]")
             show_live_chart(
                 charts.metric_spec(
                     metric,
@@ -97,7 +100,7 @@ def show_charts(central: Session, actor: Actor, progress: RunProgress, names: Ma
                     shown=shown,
                     rounds=rounds,
                     band=band,
-                    baseline=getattr(baseline.overall, metric.field) if baseline else None,
+                    baseline=value,
                 ),
                 key=f"training_{metric.field}",
                 view=view,
