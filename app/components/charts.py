@@ -72,7 +72,7 @@ class ChartMetric:
 METRICS: tuple[ChartMetric, ...] = (
     ChartMetric("loss", "Loss", "Lower is better", "Mean squared error (standardised cost)", ".3f"),
     ChartMetric("mae", "Mean absolute error (MAE)", "Lower is better", "USD a year", "$,.0f"),
-    ChartMetric("r2", "R²", "Higher is better, 1 is perfect", "Share of variation explained", ".3f"),
+    ChartMetric("r2", "R²", "Higher is better", "Share of variation explained", ".3f"),
 )
 # Of a Site's training; there is no such value of all Sites together.
 WORK_METRICS: tuple[ChartMetric, ...] = (
