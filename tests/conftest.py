@@ -22,6 +22,7 @@ from app.settings import Settings, get_settings
 from db.embedded import EmbeddedPostgres
 from db.engines import engine_for
 from db.provision import DatabaseUrls, provision
+from tests.kept_databases import KeptDatabases, names_of
 
 INSTITUTION_CODES = ("northeast", "northwest", "southeast", "southwest")
 
@@ -112,44 +113,25 @@ def _superuser(server: EmbeddedPostgres) -> Iterator[Statements]:
         engine.dispose()
 
 
-def _names(urls: DatabaseUrls) -> list[str]:
-    return [url.rsplit("/", 1)[1] for url in (urls.central, *urls.sites.values())]
-
-
 def _set_aside(server: EmbeddedPostgres, urls: DatabaseUrls, suffix: str) -> None:
     """Turn the present databases into templates."""
     with _superuser(server) as execute:
-        for name in _names(urls):
+        for name in names_of(urls):
             execute(f"ALTER DATABASE {name} RENAME TO {name}{suffix}")
 
 
-@contextmanager
-def _cloned(server: EmbeddedPostgres, urls: DatabaseUrls, suffix: str) -> Iterator[DatabaseUrls]:
-    """Clone every database from its template, and drop the clones afterwards, whoever is still connected."""
-    with _superuser(server) as execute:
-        for name in _names(urls):
-            execute(
-                f"CREATE DATABASE {name} TEMPLATE {name}{suffix} OWNER {name} STRATEGY FILE_COPY",
-                f"REVOKE ALL ON DATABASE {name} FROM PUBLIC",
-            )
-    yield urls
-    for url in (urls.central, *urls.sites.values()):
-        engine_for(url).dispose()
-    with _superuser(server) as execute:
-        for name in _names(urls):
-            execute(f"DROP DATABASE {name} WITH (FORCE)")
-
-
 @pytest.fixture(scope="session")
-def _migrated_templates(postgres_server: EmbeddedPostgres) -> DatabaseUrls:
+def _migrated(postgres_server: EmbeddedPostgres) -> Iterator[KeptDatabases]:
     prefix = os.environ.get("PYTEST_XDIST_WORKER", "single") + "_"
     urls = provision(postgres_server, INSTITUTION_CODES, prefix=prefix)
     _set_aside(postgres_server, urls, "_migrated")
-    return urls
+    kept = KeptDatabases(postgres_server, urls, "_migrated")
+    yield kept
+    kept.drop()
 
 
 @pytest.fixture(scope="session")
-def _demo_templates(postgres_server: EmbeddedPostgres) -> DatabaseUrls:
+def _demo(postgres_server: EmbeddedPostgres) -> Iterator[KeptDatabases]:
     from app.demo import seed_demo
 
     prefix = os.environ.get("PYTEST_XDIST_WORKER", "single") + "_seeded_"
@@ -158,23 +140,23 @@ def _demo_templates(postgres_server: EmbeddedPostgres) -> DatabaseUrls:
     for url in (urls.central, *urls.sites.values()):
         engine_for(url).dispose()
     _set_aside(postgres_server, urls, "_template")
-    return urls
+    kept = KeptDatabases(postgres_server, urls, "_template")
+    yield kept
+    kept.drop()
 
 
 @pytest.fixture
-def databases(postgres_server: EmbeddedPostgres, _migrated_templates: DatabaseUrls) -> Iterator[DatabaseUrls]:
-    """A fresh central database and four fresh site databases, migrated and empty."""
-    with _cloned(postgres_server, _migrated_templates, "_migrated") as urls:
-        yield urls
+def databases(_migrated: KeptDatabases) -> Iterator[DatabaseUrls]:
+    """A central database and four site databases, migrated and empty."""
+    yield _migrated.urls
+    _migrated.reset()
 
 
 @pytest.fixture
-def demo_databases(
-    postgres_server: EmbeddedPostgres, _demo_templates: DatabaseUrls
-) -> Iterator[DatabaseUrls]:
+def demo_databases(_demo: KeptDatabases) -> Iterator[DatabaseUrls]:
     """The same with the demonstration consortium: institutions, workers and generated patients."""
-    with _cloned(postgres_server, _demo_templates, "_template") as urls:
-        yield urls
+    yield _demo.urls
+    _demo.reset()
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.at_work import NARROW, WIDE, browsing, settle, sign_in
 from tests.browser.conftest import Product
-from tests.browser.demonstration import ADMIN, DOCTOR, MANAGER, Caller, train, work_at_a_hospital
+from tests.browser.demonstration import ADMIN, DOCTOR, MANAGER, Caller, conduct, train, work_at_a_hospital
 
 ROUNDS = 3
 # The rules that depend on colours; the others say the same in both variants.
@@ -42,6 +42,7 @@ def places(browser: Browser, product: Product) -> Iterator[Places]:
     if not Caller(product, ADMIN).call("GET", "/model/status")["has_model"]:
         train(product, ROUNDS)
     work_at_a_hospital(product)
+    conduct(product, kind="cohort")
     trigger = {"name": "Every Monday", "kind": "schedule", "cron": "0 3 * * 1", "timezone": "Europe/Berlin"}
     Caller(product, ADMIN).call("POST", "/triggers", trigger)
     doctor = Caller(product, DOCTOR)
@@ -59,7 +60,15 @@ def places(browser: Browser, product: Product) -> Iterator[Places]:
             "/model_card",
             "/training",  # what a role may not open is a page too
         ],
-        ADMIN: ["/overview", "/training", "/triggers", "/models", "/institutions"],
+        ADMIN: [
+            "/overview",
+            "/training?run=1",
+            "/compare?runs=1",
+            "/cohort",
+            "/triggers",
+            "/models",
+            "/institutions",
+        ],
         MANAGER: ["/overview", "/participation"],
     }
     states = {}
