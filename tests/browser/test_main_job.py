@@ -37,6 +37,14 @@ ALL = "All hospitals"
 DOCTORS_MENU = ["Overview", "Patients", "Import", "Predict", "Batch", "History", "Model card"]
 HIDDEN = HOSPITALS[0]  # the line that the administrator hides while the Run goes on
 ZOOMED = 1  # the chart that the administrator zooms into meanwhile
+# Where a chart's plot is, in the middle of the window: its left edge, its width and the height of its middle. Asked for
+# at once, because a live chart replaces its elements at every redraw.
+_PLOT = """place => {
+  const chart = document.querySelectorAll('.js-plotly-plot')[place]
+  chart.scrollIntoView({ block: 'center', behavior: 'instant' })
+  const box = chart.querySelector('.nsewdrag').getBoundingClientRect()
+  return [box.x, box.width, box.y + box.height / 2]
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -278,14 +286,10 @@ def _look_closer(page: Page) -> None:
 
 def _zoom_in(page: Page) -> tuple[float, float]:
     """Draw a box over the middle of a chart with the mouse; return the Rounds that it shows from then on."""
-    area = page.locator(".js-plotly-plot").nth(ZOOMED).locator(".nsewdrag").first
-    area.scroll_into_view_if_needed()
-    box = area.bounding_box()
-    assert box is not None
-    height = box["y"] + box["height"] / 2
-    page.mouse.move(box["x"] + box["width"] * 0.3, height)
+    left, width, height = page.evaluate(_PLOT, ZOOMED)
+    page.mouse.move(left + width * 0.3, height)
     page.mouse.down()
-    page.mouse.move(box["x"] + box["width"] * 0.7, height, steps=5)
+    page.mouse.move(left + width * 0.7, height, steps=5)
     page.mouse.up()
     page.wait_for_timeout(500)
     first, last = rounds_drawn(page, ZOOMED)
