@@ -16,14 +16,15 @@ from app.settings import PROJECT_ROOT
 ASSETS = PROJECT_ROOT / "app" / "components" / "assets"
 SIGN_IN_WIDTH = 440  # pixels
 # Streamlit's wide layout leaves five rem at either side, which three charts beside each other cannot spare; and it
-# writes white on primary buttons, which the dark variant's light primary colour cannot carry. Its running man with a
-# Stop button would blink at every tick of a live Run, and Stop would stop the page and not the Run. The sign-in form
-# is streamlit-authenticator's, whose button has no emphasis. Its links to pages look like text, and its tables
-# leave the columns of a telephone little room.
+# writes white on primary buttons and on chosen options, which the dark variant's light primary colour cannot carry.
+# Its running man with a Stop button would blink at every tick of a live Run, and Stop would stop the page and not the
+# Run. The sign-in form is streamlit-authenticator's, whose button has no emphasis. Its links to pages look like text,
+# and its tables leave the columns of a telephone little room.
 STYLE = """<style>
 [data-testid=stMainBlockContainer]{{padding-left:clamp(1rem,3vw,3rem);padding-right:clamp(1rem,3vw,3rem);
   max-width:1480px}}
 [data-testid^=stBaseButton-primary]{{color:{on_primary}}}
+[data-testid=stMultiSelect] span[title]{{color:{on_primary}}}
 .st-key-sign_in [data-testid=stBaseButton-secondaryFormSubmit]{{width:100%;color:{on_primary};
   background:{primary};border-color:{primary}}}
 [class*=st-key-figures] :is(th,td):not(:first-child){{text-align:right!important}}
