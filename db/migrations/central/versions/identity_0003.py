@@ -1,0 +1,10 @@
+"""Sessions that are listed, refresh tokens, one-time links."""
+
+from __future__ import annotations
+
+revision = "0003"
+down_revision = "0002"
+
+
+def upgrade() -> None:
+    """Add what signing in safely needs."""
