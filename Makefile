@@ -28,7 +28,7 @@ run: $(READY) ## start Fedcost on http://127.0.0.1:8501, with invented hospitals
 
 test: $(READY) ## all tests: unit and integration, then federation, then browser
 	@$(call suite,unit and integration,tests/unit tests/integration -n $(WORKERS) --dist worksteal)
-	@$(call suite,federation,tests/federation)
+	@$(call suite,federation,tests/federation -n 2 --dist loadfile)
 	@$(call suite,browser,tests/browser)
 
 lint: $(READY) ## style, format and types
