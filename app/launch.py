@@ -20,6 +20,7 @@ from app.launch_options import LaunchOptions, LaunchRefused, read_options
 from app.settings import DEMO_PASSWORD
 from app.web_process import WebDidNotStart, WebProcess
 from db.embedded import EmbeddedPostgres, PostgresFailed
+from db.logs import configure_logs
 from db.ports import port_is_free
 from db.provision import DatabaseUrls, provision_all
 from db.site_urls import SiteUrlFile
@@ -28,6 +29,8 @@ WEB_START_LIMIT = 120.0  # seconds; a cold disk makes the first import slow
 LOOK_EVERY = 0.5  # seconds
 LONGEST_PAUSE = 30.0  # seconds between two attempts to start something again
 STEADY_AFTER = 60.0  # seconds; what ran so long begins again with a short pause
+
+logger = logging.getLogger(__name__)
 
 
 class StopAsked(BaseException):
@@ -48,7 +51,7 @@ def main(arguments: list[str]) -> int:
             return 0
         if options.data is not None:
             read_demo_file(options.data)
-        with claimed(options):
+        with claimed(options), _log_of(options):
             _run(options)
     except (LaunchRefused, BadDemoFile, OtherDataLoaded) as refusal:
         print(refusal, file=sys.stderr)
@@ -59,6 +62,24 @@ def main(arguments: list[str]) -> int:
     except StopAsked:
         _say("Stopped. The data are kept; make run starts again with them.")
     return 0
+
+
+@contextmanager
+def _log_of(options: LaunchOptions) -> Iterator[None]:
+    """Keep what a person reads here also as a log; libraries are heard there and not in the terminal."""
+    path = options.data_dir / "logs" / "launcher.log"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as stream:
+        configure_logs("launcher", stream=stream)
+        logging.disable(logging.NOTSET)
+        try:
+            yield
+        except Exception as error:
+            logger.error("the launcher ends", exc_info=error)
+            raise
+        finally:
+            logger.info("stopped")
+            logging.disable(logging.CRITICAL)  # the file is closed
 
 
 def _run(options: LaunchOptions) -> None:
@@ -132,6 +153,7 @@ class Pause:
 
     def wait(self, sentence: str) -> None:
         """Say what happened and wait."""
+        logger.warning(sentence)
         held = time.monotonic() - self._last > STEADY_AFTER
         self._seconds = 0.5 if held else min(self._seconds * 2, LONGEST_PAUSE)
         _say(sentence)
@@ -143,6 +165,7 @@ class Pause:
 def _step(sentence: str) -> Iterator[None]:
     """Show a step as it begins, and how long it took."""
     begun = time.monotonic()
+    logger.info(sentence)
     _say(f"{sentence} ...", end="")
     try:
         yield

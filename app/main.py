@@ -17,7 +17,6 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount
-from streamlit import config
 from threadpoolctl import threadpool_limits
 
 from api.app import create_api
@@ -25,9 +24,11 @@ from app.auth.cookie import COOKIE_ROUTES
 from app.errors import FedcostError
 from app.federation_child import supervisor_running
 from app.headers import SecurityHeaders
-from app.log_privacy import keep_patients_out_of_the_log, log_fault
+from app.log_privacy import log_fault
 from app.plotly_library import PLOTLY_ROUTES
+from app.request_log import RequestLog, route_of
 from app.settings import PROJECT_ROOT, get_settings
+from app.web_log import configure_web_log
 
 # What the pages import on first use. Loaded and frozen here, Streamlit's garbage collection after every rerun
 # does not walk over it: a quarter of the processor time of a rerun.
@@ -39,9 +40,7 @@ logger = logging.getLogger(__name__)
 @asynccontextmanager
 async def lifespan(app: st.App) -> AsyncIterator[dict[str, Any]]:
     """Warm up, and run the supervisor of the federation beside the server if the settings say so."""
-    keep_patients_out_of_the_log()
-    # Else Streamlit prints exceptions past every logger, and their texts may quote a patient's row.
-    config.set_option("logger.enableRich", False)
+    configure_web_log()
     settings = get_settings()
     for name in PRELOADED:
         importlib.import_module(name)
@@ -68,7 +67,7 @@ def show_page_error(error: Exception) -> bool:
 
 async def answer_server_error(request: Request, error: Exception) -> PlainTextResponse:
     """Answer an exception outside of pages and API with a sentence."""
-    reference = log_fault(logger, error, at=request.url.path)
+    reference = log_fault(logger, error, at=route_of(request.scope, request.url.path))
     return PlainTextResponse(
         f"Something went wrong on our side. Please report reference {reference}.", status_code=500
     )
@@ -78,7 +77,7 @@ app = st.App(
     PROJECT_ROOT / "app" / "ui.py",
     lifespan=lifespan,
     routes=[*COOKIE_ROUTES, *PLOTLY_ROUTES, Mount("/api", create_api())],
-    middleware=[Middleware(SecurityHeaders)],
+    middleware=[Middleware(RequestLog), Middleware(SecurityHeaders)],
     on_script_error=show_page_error,
     exception_handlers={Exception: answer_server_error},
 )

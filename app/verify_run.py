@@ -11,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.launch_options import LaunchRefused, read_options
 from db.embedded import EmbeddedPostgres
+from db.logs import configure_logs
 from db.provision import CENTRAL
 from fl.runtime.flower_private import make_messages_outside_a_run
 from fl.verify_run import Broken, verify_run
@@ -18,7 +19,9 @@ from fl.verify_run import Broken, verify_run
 
 def main(arguments: list[str]) -> int:
     """Check one Run; returns 0 if everything is right, 1 at the first thing that is not, 2 if it cannot be checked."""
-    logging.disable(logging.WARNING)  # Flower tells of every aggregation
+    configure_logs("verify_run")
+    logging.getLogger().setLevel(logging.ERROR)  # Flower tells of every aggregation
+    logging.getLogger("flwr").setLevel(logging.ERROR)
     if len(arguments) != 1 or not (arguments[0].isascii() and arguments[0].isdigit()):
         print("Say which run to verify by its number: make verify-run RUN=5", file=sys.stderr)
         return 2

@@ -12,6 +12,8 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import create_engine, text
 
+from db.logs import configure_logs
+
 Kind = Literal["central", "site"]
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -66,6 +68,7 @@ def migrate_environment() -> list[str]:
 
 
 if __name__ == "__main__":
+    configure_logs("migrate")
     done = migrate_environment()
     if not done:
         sys.exit("Set CENTRAL_DATABASE_URL, SITE_DATABASE_URLS or SITE_DATABASE_URL.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from typing import Any
@@ -10,12 +11,14 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 from sqlalchemy.exc import SQLAlchemyError
 
+from db.logs import described
 from fl import site_cohort, site_shadow, site_work
 from fl.messages import answer, body_of
 from fl.site_consent import check_consent
 from fl.site_presence import presence
 
 app = ClientApp()
+log = logging.getLogger(__name__)
 
 
 def _answered(
@@ -25,27 +28,37 @@ def _answered(
     started = time.perf_counter()
     institution = str(context.node_config["institution"])
     outcome, reason, fields = "ok", "", {}
+    of: dict[str, Any] = {}
+    fault: Exception | None = None
     try:
         body = body_of(message)
+        said = {"run_id": body.get("run_id"), "round": body.get("round_number")}
+        of = {name: value for name, value in said.items() if value}
         if phase != "presence":
             check_consent(body)
         fields = work(body, institution)
     except site_work.SatOut as sat_out:
         outcome, reason = "excluded", str(sat_out)
-    except SQLAlchemyError:
+    except SQLAlchemyError as error:
+        fault = error
         outcome, reason = "failed", "The hospital's database did not answer."
-    except (KeyError, TypeError, ValueError, FloatingPointError):
+    except (KeyError, TypeError, ValueError, FloatingPointError) as error:
+        fault = error
         outcome, reason = (
             "failed",
             "The hospital could not read the request; its software may be of another version.",
         )
-    every = {
-        "institution": institution,
-        "outcome": outcome,
-        "reason": reason,
-        "seconds": time.perf_counter() - started,
-    }
+    seconds = time.perf_counter() - started
+    if phase != "presence" or fault is not None:  # that is asked every few seconds
+        _log_answer({**of, "phase": phase, "milliseconds": round(1000 * seconds)}, outcome, fault)
+    every = {"institution": institution, "outcome": outcome, "reason": reason, "seconds": seconds}
     return answer(phase, {**every, **fields}, reply_to=message)
+
+
+def _log_answer(of: dict[str, Any], outcome: str, fault: Exception | None) -> None:
+    # Its text is left out here: Flower's own process writes what it is given.
+    extra = {**of, **({"exception": described(fault)} if fault else {})}
+    log.log(logging.WARNING if fault else logging.INFO, "answered: %s", outcome, extra=extra)
 
 
 @app.query()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass
@@ -32,6 +33,7 @@ from fl.promotion import promote
 from fl.transactions import PATIENCE_SECONDS, PAUSE_SECONDS, DiskFull, end_run, transact
 
 Result = TypeVar("Result")
+log = logging.getLogger(__name__)
 
 
 class RunCancelled(Exception):
@@ -120,6 +122,7 @@ class RunRecorder:
             )
 
         self._write(write)
+        self._log("round %d starts", number, round_number=number)
 
     def commit_round(
         self,
@@ -151,12 +154,14 @@ class RunRecorder:
             "metrics": dict(details),
         }
         self._write(lambda session: self._set_round(session, number, **values))
+        self._log("round %d: the updates of %d sites are aggregated", number, sites, round_number=number)
 
     def evaluated(self, number: int, metrics: Metrics | None) -> None:
         """Record the metrics of a Round's model, or that too few Sites told of it; the Round is then complete."""
         told = asdict(metrics) if metrics else {}
         values = {"status": RoundStatus.COMPLETED, "completed_at": func.clock_timestamp(), **told}
         self._write(lambda session: self._set_round(session, number, **values))
+        self._log("round %d ends: R2 %s", number, metrics and f"{metrics.r2:.3f}", round_number=number)
 
     def keep_updates_of(self, rounds: Collection[int]) -> None:
         """Forget the Sites' arrays of all other Rounds, and the states of the strategy that they do not need."""
@@ -265,6 +270,7 @@ class RunRecorder:
             self._set(session, status=RunStatus.COMPLETED, finished_at=func.clock_timestamp())
 
         self._write(write)
+        self._log("completed with version %s", name)
         return name
 
     def event(
@@ -332,6 +338,7 @@ class RunRecorder:
         while True:
             try:
                 self.transact(lambda session: end_run(session, self._run_id, status, reason))
+                self._log("the run is %s: %s", status, reason)
                 return
             except DiskFull:
                 if time.monotonic() >= deadline:
@@ -354,6 +361,10 @@ class RunRecorder:
             work(session)
 
         self.transact(if_running)
+
+    def _log(self, message: str, *values: object, round_number: int | None = None) -> None:
+        extra = {"run_id": self._run_id, **({"round": round_number} if round_number else {})}
+        log.info(message, *values, extra=extra)
 
     def _add_event(
         self,

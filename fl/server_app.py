@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
+from pathlib import Path
+from typing import TextIO
 
 import httpx
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 from sqlalchemy.exc import SQLAlchemyError
 
+from db.logs import belonging_to, configure_logs
 from db.states import RunKind
 from fl.plan import RunPlan, wait_for_run
 from fl.presence import asking_sites
@@ -37,12 +40,28 @@ CONDUCTORS: dict[RunKind, Callable[[Roster], None]] = {
 
 @app.main()
 def main(grid: Grid, context: Context) -> None:
+    """Take one Run, in the process that Flower started for it."""
+    configure_logs("serverapp", stream=_log_file())
+    take_run(grid, context)
+
+
+def _log_file() -> TextIO | None:
+    """Open the log that the supervisor named: SuperLink starts this process without an output."""
+    path = os.environ.get("SERVERAPP_LOG")
+    return Path(path).open("a", encoding="utf-8") if path else None
+
+
+def take_run(grid: Grid, context: Context) -> None:
     """Wait for a Run and conduct it; it ends in a recorded state whatever happens."""
     database_url = os.environ["CENTRAL_DATABASE_URL"]
     pull_objects_quickly()
     with asking_sites(grid, database_url):
         run_id = wait_for_run(database_url, str(context.run_id))
-    recorder = RunRecorder(database_url, run_id)
+    with belonging_to(run_id=run_id):
+        _see_it_end(grid, RunRecorder(database_url, run_id))
+
+
+def _see_it_end(grid: Grid, recorder: RunRecorder) -> None:
     try:
         conduct(grid, recorder.plan(), recorder)
     except RunAlreadyEnded:

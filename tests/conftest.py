@@ -23,6 +23,7 @@ from db.embedded import EmbeddedPostgres
 from db.engines import engine_for
 from db.provision import DatabaseUrls, provision
 from tests.kept_databases import KeptDatabases, names_of
+from tests.log_search import SPOKEN, logs_below
 
 INSTITUTION_CODES = ("northeast", "northwest", "southeast", "southwest")
 
@@ -43,6 +44,14 @@ def _alone(folder: Path) -> Iterator[None]:
     with (folder / "gate").open("w") as gate:
         fcntl.flock(gate, fcntl.LOCK_EX)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_log_names_anybody(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """After all tests of this process: none of the logs that they caused holds a person, a patient or a secret."""
+    yield
+    found = SPOKEN.found_in(logs_below(tmp_path_factory.getbasetemp()))
+    assert not found, "\n".join(found)
 
 
 @pytest.fixture(scope="session")
@@ -67,8 +76,10 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedd
                 fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 return
+            found = SPOKEN.found_in(logs_below(server.data_dir))
             server.erase()
             shutil.rmtree(server.data_dir)
+            assert not found, "\n".join(found)
 
 
 def _open_folder(base: Path) -> Path:
@@ -95,7 +106,9 @@ def open_folder() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="fedcost-test-", dir=_quick_folder()))
     folder.chmod(0o755)
     yield folder
+    found = SPOKEN.found_in(logs_below(folder))
     shutil.rmtree(folder)
+    assert not found, "\n".join(found)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from sqlalchemy import create_engine, make_url
 from db.embedded import EmbeddedPostgres
 from db.engines import engine_for
 from db.provision import DatabaseUrls
+from tests.log_search import SPOKEN
 
 WAIT_FOR_A_LOCK = 2000  # milliseconds that a connection which a test left open may hold up
 # What a test may have changed besides rows; then the database is made anew from its template.
@@ -101,6 +102,7 @@ class KeptDatabase:
         """Bring the rows back that were there, or make the database anew if more than rows was changed."""
         try:
             with self._cursor() as cursor:
+                SPOKEN.learn_patients(cursor)
                 cursor.execute(_IN_THE_WAY)
                 if _value(cursor, _SHAPE) == self._shape:
                     cursor.execute("BEGIN")

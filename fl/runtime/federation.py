@@ -107,6 +107,7 @@ class Federation:
                 "superlink",
                 CENTRAL_DATABASE_URL=self.environment.central_database_url,
                 FLOWER_RUNTIME=self.environment.runtime,
+                SERVERAPP_LOG=str(self._log("serverapp")),
             ),
             log_file=self._log("superlink"),
             cwd=PROJECT_ROOT,

@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 from typing import IO
 
+from db.logs import configure_logs
 from fl.runtime.children import die_with_parent
 from fl.runtime.supernode import SuperNodeSettings, run_supernode
 
@@ -27,8 +28,7 @@ GRACE_SECONDS = 3.0
 
 def main() -> None:
     """Import what SuperNodes need, then fork one for every socket that arrives on the inherited control socket."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    configure_logs("forkserver")
     control = socket.socket(fileno=int(sys.argv[1]))
     _preload()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children are reaped by the kernel at once
@@ -64,6 +64,7 @@ def _child(lifeline: socket.socket) -> None:
         stream = lifeline.makefile("rwb", buffering=0)
         request = json.loads(stream.readline())
         _log_to(Path(request.pop("log_file")))
+        configure_logs("supernode", context=lambda: {"institution": request["institution"]})
         stream.write(json.dumps({"pid": os.getpid()}).encode() + b"\n")
         said = SupervisorSaid()
         threading.Thread(target=said.listen, args=(stream,), daemon=True).start()

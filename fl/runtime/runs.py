@@ -77,7 +77,7 @@ class RunQueue:
         with self._sessions() as session, session.begin():
             running = session.scalars(select(TrainingRun.id).where(TrainingRun.status.in_(RUNNING_STATUSES)))
             for run_id in running.all():
-                log.warning("run %s is ended: %s", run_id, reason)
+                log.warning("run %s is ended: %s", run_id, reason, extra={"run_id": run_id})
                 end_run(session, run_id, RunStatus.FAILED, reason)
 
     def poll(self, federation: Federation) -> None:
@@ -120,6 +120,7 @@ class RunQueue:
             run.started_at = func.clock_timestamp()
             run.flwr_run_id = server_app.flwr_run_id
             server_app.run_id = run.id
+        log.info("run %s begins", server_app.run_id, extra={"run_id": server_app.run_id})
         federation.wake_sites()
 
     def _watch(self, server_app: StartedServerApp, federation: Federation) -> None:
@@ -164,7 +165,11 @@ class RunQueue:
         except OperationalError as error:
             if not is_disk_full(error):
                 raise
-            log.error("run %s cannot be ended while the disk of the central database is full", run_id)
+            log.error(
+                "run %s cannot be ended while the disk of the central database is full",
+                run_id,
+                extra={"run_id": run_id},
+            )
 
 
 def _seconds_waited(run: TrainingRun) -> float:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from db.logs import configure_logs
 from fl.runtime.environment import PROJECT_ROOT, flower_environment
 
 log = logging.getLogger(__name__)
@@ -58,8 +59,7 @@ def run_supernode(
 
 def main() -> None:
     """Run the SuperNode that the environment describes until SIGTERM or SIGINT."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    configure_logs("supernode")
     missing = [
         name for name in ("INSTITUTION", "SITE_DATABASE_URL", "SUPERLINK_ADDRESS") if name not in os.environ
     ]

@@ -19,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from db.engines import engine_for, sessions_for
 from db.federation import FederationStatus
+from db.logs import configure_logs
 from fl.runtime.children import ChildRegister
 from fl.runtime.environment import PROJECT_ROOT, SupervisorEnvironment
 from fl.runtime.federation import Federation, SuperLinkDied
@@ -113,7 +114,8 @@ class Supervisor:
     def _evaluate_triggers(self) -> None:
         with self._sessions() as session, session.begin():
             for event in evaluate_triggers(session, datetime.now(UTC)):
-                log.info("trigger %s %s: %s", event.trigger_id, event.outcome, event.reason)
+                extra = {} if event.run_id is None else {"run_id": event.run_id}
+                log.info("trigger %s %s: %s", event.trigger_id, event.outcome, event.reason, extra=extra)
 
     def _keep_lock(self, connection: Connection) -> None:
         try:
@@ -150,8 +152,7 @@ class Supervisor:
 
 def main() -> None:
     """Run until the web process that started this one is gone, or a signal comes."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    configure_logs("supervisor")
     supervisor = Supervisor(SupervisorEnvironment.read())
     signal.signal(signal.SIGTERM, supervisor.request_stop)
     signal.signal(signal.SIGINT, supervisor.request_stop)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -64,6 +66,37 @@ def test_a_run_on_real_processes_equals_the_plain_definition(consortium: Consort
         sites[code] = SiteRows(data.train_inputs, data.train_cost)
     expected = federated(sites, rounds=version.training_round, seed=21, settings=RunSettings())
     np.testing.assert_allclose(weights_from_bytes(version.weights), expected.weights, atol=1e-5)
+
+
+def test_every_process_that_took_part_tells_of_it_under_the_runs_number(consortium: Consortium) -> None:
+    run_id = consortium.request_run(num_rounds=2)
+    assert consortium.wait_until_ended(run_id).status == RunStatus.COMPLETED
+    logs = consortium.data_dir / "logs"
+
+    def said(path: Path) -> list[dict[str, Any]]:
+        lines = [json.loads(line) for line in path.read_text().splitlines() if line.startswith("{")]
+        return [line for line in lines if line.get("run_id") == run_id]
+
+    server_app = said(logs / "serverapp.log")
+    assert {line["process"] for line in server_app} == {"serverapp"}
+    messages = [(line["message"], line.get("round")) for line in server_app]
+    for number in (1, 2):
+        assert (f"round {number} starts", number) in messages
+        assert (f"round {number}: the updates of 4 sites are aggregated", number) in messages
+        assert any(text.startswith(f"round {number} ends: R2 0.") for text, _ in messages)
+    assert (f"completed with version v{run_id}", None) in messages
+    for code in consortium.urls.sites:
+        answers = said(logs / f"supernode-{code}.log")
+        assert {line["institution"] for line in answers} == {code}
+        assert [(line["phase"], line.get("round")) for line in answers] == [
+            ("statistics", None),
+            ("train", 1),
+            ("train", 2),
+            ("evaluate", None),
+        ]
+    assert f"run {run_id} begins" in {
+        line["message"] for line in said(consortium.data_dir / "supervisor.log")
+    }
 
 
 def test_no_process_knows_a_database_that_is_not_its_own(consortium: Consortium) -> None:

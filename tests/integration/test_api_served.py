@@ -190,15 +190,18 @@ def test_the_supervisor_notices_a_killed_web_process(consortium: Any, tmp_path: 
 def test_the_settings_reach_the_supervisor(
     consortium: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    program = "import os, json, sys; print(json.dumps(dict(os.environ)), flush=True); sys.stdin.read()"
+    told = tmp_path / "environment.json"  # it holds secrets, which no log may
+    program = (
+        "import os, json, pathlib, sys; "
+        f"pathlib.Path({str(told)!r}).write_text(json.dumps(dict(os.environ)) + chr(10)); sys.stdin.read()"
+    )
     monkeypatch.setattr(federation_child, "COMMAND", (sys.executable, "-c", program))
-    log = tmp_path / "logs" / "supervisor.log"
 
     async def serve() -> None:
         async with federation_child.supervisor_running(consortium.settings):
-            await asyncio.to_thread(_wait_for, lambda: log.exists() and log.read_text().endswith("\n"))
+            await asyncio.to_thread(_wait_for, lambda: told.exists() and told.read_text().endswith("\n"))
 
     asyncio.run(serve())
-    environment = json.loads(log.read_text())
+    environment = json.loads(told.read_text())
     assert environment["DATA_DIR"] == str(tmp_path)
     assert environment["CENTRAL_DATABASE_URL"] == consortium.urls.central

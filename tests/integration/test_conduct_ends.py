@@ -134,7 +134,7 @@ def _main(urls: DatabaseUrls, run_id: int, monkeypatch: pytest.MonkeyPatch) -> N
     with sessions_for(urls.central)() as session, session.begin():
         session.execute(text("UPDATE training_runs SET flwr_run_id = :id WHERE id = :id"), {"id": run_id})
     context = Context(run_id=run_id, node_id=1, node_config={}, state=RecordDict(), run_config={})
-    server_app.main(LocalGrid(urls.sites), context)
+    server_app.take_run(LocalGrid(urls.sites), context)
 
 
 def _disk_is_full(urls: DatabaseUrls, tables: tuple[str, ...]) -> None:

@@ -49,6 +49,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "app.headers",
         "app.federation_child",
         "app.plotly_library",
+        "app.request_log",
+        "app.web_log",
     ),
     "app.ui": ("app.auth", "app.components"),
     "app": ("db", "fl.features"),
@@ -79,7 +81,7 @@ COMMON = (
 
 # Library -> the only parts that may import it.
 ONLY_IN: dict[str, tuple[str, ...]] = {
-    "streamlit": ("app.ui", "app.main", "app.auth", "app.components", "pages"),
+    "streamlit": ("app.ui", "app.main", "app.web_log", "app.auth", "app.components", "pages"),
     "streamlit_authenticator": ("app.auth",),
     "flwr": (
         "fl.client_app",

@@ -1,8 +1,7 @@
-"""The web process stays light, its log keeps no query, and every error class has a status."""
+"""The web process stays light, and every error class has a status."""
 
 from __future__ import annotations
 
-import logging
 import subprocess
 import sys
 
@@ -11,7 +10,6 @@ import pytest
 from api.errors import STATUS_OF, status_of
 from app import errors
 from app.auth.passwords import check_password, hash_password
-from app.log_privacy import PathOnly, WithoutExceptionText
 from app.services.paging import page_of
 from app.settings import PROJECT_ROOT
 
@@ -25,35 +23,6 @@ def test_every_error_a_person_can_cause_has_a_status() -> None:
         error = kind.__new__(kind)  # each is made of other things; the status follows from the class
         assert status_of(error) in {401, 403, 404, 409, 422, 503}, kind
     assert set(STATUS_OF) <= _subclasses(errors.FedcostError)
-
-
-@pytest.mark.parametrize(
-    ("address", "line"),
-    [
-        ("/api/patients?search=Lovelace", "1 - GET /api/patients HTTP/1.1 200"),
-        ("/static/js/x.js", None),
-        ("/_stcore/health", None),
-        ("/api/health?x=1", None),
-        ("/auth/session", "1 - GET /auth/session HTTP/1.1 200"),
-    ],
-)
-def test_the_access_log_keeps_no_query(address: str, line: str | None) -> None:
-    arguments = ("1", "GET", address, "1.1", 200)
-    record = logging.LogRecord("uvicorn.access", 20, "", 0, "%s - %s %s HTTP/%s %d", arguments, None)
-    assert (record.getMessage() if PathOnly().filter(record) else None) == line
-
-
-def test_the_log_keeps_where_an_exception_came_from_but_not_its_text() -> None:
-    name = "Love" + "lace"
-    try:
-        raise RuntimeError(f"Failing row contains ({name})")
-    except RuntimeError:
-        record = logging.LogRecord("uvicorn.error", 40, "", 0, "Failed %s\n", ("here",), sys.exc_info())
-    assert WithoutExceptionText().filter(record)
-    line = logging.Formatter().format(record)
-    assert line.startswith("Failed here: RuntimeError\n")
-    assert "test_web_process.py" in line
-    assert name not in line
 
 
 def test_a_password_is_checked_as_it_was_set() -> None:
