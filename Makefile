@@ -36,6 +36,10 @@ lint: $(READY) ## style, format and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
+.PHONY: security
+security: $(READY) ## bandit over the code, and published advisories against every pinned release
+	@exec $(BIN)/python .ci/security.py
+
 .PHONY: pictures
 pictures: $(READY) ## take the pictures of the user guide anew, from the running app
 	@exec $(BIN)/python -m tests.browser.pictures

@@ -66,9 +66,9 @@ _FAMILIES = (
 
 def invent_names(sexes: Sequence[str], *, seed: int) -> list[tuple[str, str]]:
     """Return a first and a last name for each person, the same for the same arguments."""
-    random = np.random.default_rng(seed)
-    families = random.choice(_FAMILIES.split(), len(sexes))
-    positions = random.random(len(sexes))
+    chance = np.random.default_rng(seed)
+    families = chance.choice(_FAMILIES.split(), len(sexes))
+    positions = chance.random(len(sexes))
     women, men = _WOMEN.split(), _MEN.split()
     names = []
     for sex, family, position in zip(sexes, families, positions, strict=True):

@@ -12,7 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import make_url
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
-DEMO_PASSWORD = "fedcost-demo"  # noqa: S105 - printed to the newcomer; demo mode is loopback only
+DEMO_PASSWORD = "fedcost-demo"  # printed to the newcomer; demo mode is loopback only  # noqa: S105  # nosec B105
 
 
 def is_loopback(host: str | None) -> bool:

@@ -67,18 +67,18 @@ def generate(size: int, *, seed: int, region: str | None = None) -> Cohort:
     """
     if region is not None and region not in REGIONS:
         raise ValueError(f"unknown region {region!r}; expected one of {', '.join(REGIONS)}")
-    random = np.random.default_rng(seed)
+    chance = np.random.default_rng(seed)
     ages = np.arange(YOUNGEST, OLDEST + 1)
     weights = np.where(ages < YOUNGEST + 2, YOUNGEST_WEIGHT, 1.0)
-    age = random.choice(ages, size, p=weights / weights.sum())
-    where = random.choice(REGIONS, size) if region is None else np.full(size, region)
-    male = random.random(size) < 0.5
-    smoker = random.random(size) < np.where(male, SMOKERS_AMONG_MEN, SMOKERS_AMONG_WOMEN)
-    children = random.choice(len(CHILDREN_SHARES), size, p=CHILDREN_SHARES)
+    age = chance.choice(ages, size, p=weights / weights.sum())
+    where = chance.choice(REGIONS, size) if region is None else np.full(size, region)
+    male = chance.random(size) < 0.5
+    smoker = chance.random(size) < np.where(male, SMOKERS_AMONG_MEN, SMOKERS_AMONG_WOMEN)
+    children = chance.choice(len(CHILDREN_SHARES), size, p=CHILDREN_SHARES)
     mean_bmi = _looked_up(MEAN_BMI, where) + 0.049 * (age - 39)
-    spread: NDArray[np.float64] = 5.8 * random.standard_normal(size)
+    spread: NDArray[np.float64] = 5.8 * chance.standard_normal(size)
     bmi: NDArray[np.float64] = (mean_bmi + spread).clip(15.5, 54.0).round(3)
-    surcharge = (random.random(size) < SURCHARGE_SHARE) * random.normal(
+    surcharge = (chance.random(size) < SURCHARGE_SHARE) * chance.normal(
         SURCHARGE_MEAN, SURCHARGE_SD, size
     ).clip(min=0.0)
     cost = expected_cost(age=age, male=male, bmi=bmi, children=children, smoker=smoker, region=where)

@@ -17,7 +17,7 @@ from app.errors import FedcostError, SessionEnded
 FORM_FIELDS = {
     "Form name": "Sign in",
     "Username": "E-mail",
-    "Password": "Password",
+    "Password": "Password",  # a label  # nosec B105
     "Login": "Sign in",
 }
 # Of this browser connection only; who the session belongs to and what they may do is never kept here.

@@ -30,7 +30,7 @@ _PERSON = f"lower(last_name), lower(first_name), {', '.join(FEATURE_NAMES)}"
 
 _ROWS = (
     "DROP TABLE IF EXISTS import_rows, import_people, import_alike, import_matches",
-    f"CREATE TEMPORARY TABLE import_rows ON COMMIT DROP AS SELECT 0 AS position, {_LISTED} "  # noqa: S608
+    f"CREATE TEMPORARY TABLE import_rows ON COMMIT DROP AS SELECT 0 AS position, {_LISTED} "  # our own names  # noqa: S608  # nosec B608
     "FROM patients WITH NO DATA",
 )
 
@@ -40,10 +40,10 @@ _ROWS = (
 # come to patients without one.
 _MATCHES = (
     "ANALYZE import_rows",
-    "CREATE TEMPORARY TABLE import_people ON COMMIT DROP AS "  # noqa: S608
+    "CREATE TEMPORARY TABLE import_people ON COMMIT DROP AS "  # our own names  # noqa: S608  # nosec B608
     f"SELECT position, {TARGET_NAME} AS cost, min(position) OVER (PARTITION BY {_PERSON}) AS person "
     "FROM import_rows",
-    "CREATE TEMPORARY TABLE import_alike ON COMMIT DROP AS "  # noqa: S608
+    "CREATE TEMPORARY TABLE import_alike ON COMMIT DROP AS "  # our own names  # noqa: S608  # nosec B608
     f"SELECT patients.id, patients.{TARGET_NAME} AS cost, import_rows.position AS person "
     "FROM import_rows JOIN import_people USING (position) "
     f"JOIN patients ON {_SAME_NAME} AND {_SAME_FEATURES} "
@@ -89,7 +89,7 @@ def match_rows(site: Session, rows: Sequence[PatientRow]) -> None:
 def rows_of_known_names(site: Session) -> list[int]:
     """Return positions of rows, not on record, whose first and last name are those of a patient on record."""
     query = (
-        "SELECT position FROM import_rows WHERE last_name <> :unnamed "  # noqa: S608
+        "SELECT position FROM import_rows WHERE last_name <> :unnamed "  # our own names  # noqa: S608  # nosec B608
         "AND NOT EXISTS (SELECT FROM import_matches WHERE import_matches.position = import_rows.position) "
         f"AND EXISTS (SELECT FROM patients WHERE {_SAME_NAME} AND deleted_at IS NULL) ORDER BY position"
     )

@@ -52,7 +52,7 @@ _ADD = text(
       RETURNING id
     )
     INSERT INTO patient_changes (patient_id, worker_id, worker_name, action)
-    SELECT id, :worker_id, :worker_name, :action FROM added"""  # noqa: S608 - the names of our own columns
+    SELECT id, :worker_id, :worker_name, :action FROM added"""  # the names of our own columns  # noqa: S608  # nosec B608
 )
 # The cost of a patient edited at this moment by somebody else stays as that person entered it.
 _FILL_COSTS = text(
@@ -67,7 +67,7 @@ _FILL_COSTS = text(
     INSERT INTO patient_changes (patient_id, worker_id, worker_name, action, changes)
     SELECT id, :worker_id, :worker_name, :action,
       jsonb_build_object('{TARGET_NAME}', jsonb_build_array(NULL, cost))
-    FROM filled"""  # noqa: S608 - the names of our own columns
+    FROM filled"""  # the names of our own columns  # noqa: S608  # nosec B608
 )
 
 

@@ -344,7 +344,7 @@ def _answers(address: str) -> bool:
 
 
 def _reachable(host: str) -> str:
-    return "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104 - compared, not bound
+    return "127.0.0.1" if host in ("0.0.0.0", "::") else host  # compared, not bound  # noqa: S104  # nosec B104
 
 
 def _free_port() -> int:
