@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.constants import REF_TEMPLATE
 from pydantic.json_schema import models_json_schema
+from starlette.types import ASGIApp
 
 from api import (
     errors,
@@ -25,6 +26,7 @@ from api import (
 )
 from api.limits import BodyLimit
 from api.schemas_predictions import BatchRequest
+from app.request_id import RequestIds
 from app.version import VERSION
 
 ROUTERS = (
@@ -53,6 +55,10 @@ class _Api(FastAPI):
             _, described = models_json_schema([(BatchRequest, "validation")], ref_template=REF_TEMPLATE)
             document["components"]["schemas"].update(described["$defs"])
         return super().openapi()
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Put the request's id around everything, also around what answers mistakes of ours."""
+        return RequestIds(super().build_middleware_stack())
 
 
 def create_api() -> FastAPI:

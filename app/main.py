@@ -21,11 +21,13 @@ from threadpoolctl import threadpool_limits
 
 from api.app import create_api
 from app.auth.cookie import COOKIE_ROUTES
+from app.client_address import ClientAddress
 from app.errors import FedcostError
 from app.federation_child import supervisor_running
-from app.headers import SecurityHeaders
+from app.headers import HEADERS, SecurityHeaders
 from app.log_privacy import log_fault
 from app.plotly_library import PLOTLY_ROUTES
+from app.request_id import HEADER, RequestIds, request_id_of
 from app.request_log import RequestLog, route_of
 from app.settings import PROJECT_ROOT, get_settings
 from app.web_log import configure_web_log
@@ -68,8 +70,11 @@ def show_page_error(error: Exception) -> bool:
 async def answer_server_error(request: Request, error: Exception) -> PlainTextResponse:
     """Answer an exception outside of pages and API with a sentence."""
     reference = log_fault(logger, error, at=route_of(request.scope, request.url.path))
+    # Middleware adds nothing to this answer: it is made outside of it.
     return PlainTextResponse(
-        f"Something went wrong on our side. Please report reference {reference}.", status_code=500
+        f"Something went wrong on our side. Please report reference {reference}.",
+        status_code=500,
+        headers={**HEADERS, HEADER: request_id_of(request.scope)},
     )
 
 
@@ -77,7 +82,12 @@ app = st.App(
     PROJECT_ROOT / "app" / "ui.py",
     lifespan=lifespan,
     routes=[*COOKIE_ROUTES, *PLOTLY_ROUTES, Mount("/api", create_api())],
-    middleware=[Middleware(RequestLog), Middleware(SecurityHeaders)],
+    middleware=[
+        Middleware(RequestIds),
+        Middleware(ClientAddress),
+        Middleware(RequestLog),
+        Middleware(SecurityHeaders),
+    ],
     on_script_error=show_page_error,
     exception_handlers={Exception: answer_server_error},
 )

@@ -5,10 +5,10 @@ from __future__ import annotations
 import ipaddress
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy import make_url
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
@@ -37,6 +37,9 @@ class Settings(BaseSettings):
         shown by this process.
     federation
         Whether this process starts the supervisor of SuperLink and SuperNodes.
+    trusted_proxies
+        Addresses and networks, comma-separated, as `172.20.0.0/24`: of these peers, and of no other, the header
+        X-Forwarded-For is believed.
     flower_runtime
         `warm` keeps TensorFlow loaded in each SuperNode; `stock` runs unmodified `flower-supernode`.
     """
@@ -55,6 +58,19 @@ class Settings(BaseSettings):
     access_token_minutes: int = 15
     session_hours: int = 12
     cookie_secure: bool = False
+    trusted_proxies: Annotated[list[str], NoDecode] = Field(default_factory=list)
+
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _proxies_are_addresses(cls, given: str | list[str]) -> list[str]:
+        proxies = [part.strip() for part in given.split(",")] if isinstance(given, str) else given
+        proxies = [part for part in proxies if part]
+        for each in proxies:
+            try:
+                ipaddress.ip_network(each)
+            except ValueError:
+                raise ValueError(f"TRUSTED_PROXIES: {each!r} is no address and no network.") from None
+        return proxies
 
     @model_validator(mode="after")
     def _demo_stays_on_this_machine(self) -> Settings:

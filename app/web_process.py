@@ -100,6 +100,8 @@ class WebProcess:
             **os.environ,
             **web_secrets(self._options.data_dir),
             "PATH": os.pathsep.join([programs, os.environ.get("PATH", os.defpath)]),
+            # The server would believe the X-Forwarded-For of every process on this machine; TRUSTED_PROXIES decides.
+            "FORWARDED_ALLOW_IPS": "",
             "HOST": self._options.host,
             "PORT": str(self._options.port),
             "DEMO_MODE": "true",

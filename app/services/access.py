@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from app.actor import Actor
+from app.services.audit import with_request_id
 from db.site import AccessEvent
 
 
@@ -41,5 +42,5 @@ def _event(
         action=action,
         patient_id=patient_id,
         address=actor.address[:64] if actor.address else None,
-        details=dict(details or {}),
+        details=with_request_id(details),
     )

@@ -267,7 +267,7 @@ def test_reading_patients_is_kept_by_id_in_the_site(
 ) -> None:
     patient = consortium.add_patient("northeast", "Ada", "Lovelace")
     headers = token_of("nurse")
-    api.get("/patients?search=love", headers=headers)
+    listed = api.get("/patients?search=love", headers=headers)
     api.get(f"/patients/{patient}", headers=headers)
     with consortium.site("northeast") as site:
         events = site.scalars(select(AccessEvent).order_by(AccessEvent.id)).all()
@@ -275,7 +275,11 @@ def test_reading_patients_is_kept_by_id_in_the_site(
         ("patients_searched", None),
         ("patient_read", patient),
     ]
-    assert events[0].details == {"patient_ids": [str(patient)], "filters": ["search"]}
+    assert events[0].details == {
+        "patient_ids": [str(patient)],
+        "filters": ["search"],
+        "request_id": listed.headers["X-Request-ID"],
+    }
     assert {event.worker_id for event in events} == {consortium.workers["nurse"].id}
 
 

@@ -45,6 +45,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "app.main": (
         "api",
         "app.auth",
+        "app.client_address",
         "app.components",
         "app.headers",
         "app.federation_child",
@@ -75,6 +76,7 @@ COMMON = (
     "app.errors",
     "app.log_privacy",
     "app.permissions",
+    "app.request_id",
     "app.settings",
     "app.version",
 )
