@@ -48,6 +48,10 @@ pictures: $(READY) ## take the pictures of the user guide anew, from the running
 verify-run: $(READY) ## prove the receipts of a run and the version that it made: make verify-run RUN=5
 	@exec $(BIN)/python -m app.verify_run $(RUN)
 
+.PHONY: verify-audit
+verify-audit: $(READY) ## prove the audit trails; HEAD=position:hash (and TRAIL=code of a hospital) compares with an earlier head
+	@exec $(BIN)/python -m app.verify_audit
+
 bench-rounds: $(READY) ## seconds a Round, ours and unmodified Flower
 	@exec $(BIN)/python -m bench.rounds
 

@@ -57,6 +57,30 @@ def site_session(actor: Actor) -> Iterator[Session]:
         yield session
 
 
+@contextmanager
+def housekeeping_session(institution_code: str) -> Iterator[Session]:
+    """Open a session on a served institution's database for work that nobody asked for, such as sealing its trail.
+
+    Raises
+    ------
+    SiteUnavailable
+        If this process has no URL of that institution, or its database does not answer.
+    """
+    url = site_database_url(institution_code)
+    if url is None:
+        raise SiteUnavailable(f"This process does not serve {institution_code}.")
+    with _committed_session(
+        url, SiteUnavailable(f"The database of {institution_code} does not answer.")
+    ) as session:
+        yield session
+
+
+def served_institutions() -> list[str]:
+    """Return the codes of the institutions whose databases this process may open."""
+    settings = get_settings()
+    return sorted({*settings.site_database_urls, *site_url_file(settings.data_dir).read()})
+
+
 def site_database_url(institution_code: str) -> str | None:
     """Return the URL of an institution's database that this process was started with or given since, if any."""
     settings = get_settings()

@@ -25,6 +25,7 @@ from app.client_address import ClientAddress
 from app.errors import FedcostError
 from app.federation_child import supervisor_running
 from app.headers import HEADERS, SecurityHeaders
+from app.housekeeping import housekeeping_running
 from app.log_privacy import log_fault
 from app.plotly_library import PLOTLY_ROUTES
 from app.request_id import HEADER, RequestIds, request_id_of
@@ -52,6 +53,7 @@ async def lifespan(app: st.App) -> AsyncIterator[dict[str, Any]]:
     gc.collect()
     gc.freeze()
     async with AsyncExitStack() as stack:
+        await stack.enter_async_context(housekeeping_running())
         if settings.federation:
             await stack.enter_async_context(supervisor_running(settings))
         yield {}

@@ -323,6 +323,12 @@ class AuditEvent(CentralBase):
     __table_args__ = (
         CheckConstraint("outcome IN ('ok', 'refused', 'failed')", name="audit_events_outcome"),
         Index("audit_events_time", "occurred_at"),
+        Index("audit_events_worker", "worker_id", "id"),
+        Index("audit_events_action", "action", "id"),
+        Index("audit_events_institution", "institution_id", "id"),
+        Index("audit_events_target", "target", "id"),
+        Index("audit_events_not_ok", "outcome", "id", postgresql_where=text("outcome <> 'ok'")),
+        Index("audit_events_request", "request_id", postgresql_where=text("request_id IS NOT NULL")),
     )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
@@ -335,6 +341,7 @@ class AuditEvent(CentralBase):
     outcome: Mapped[str] = mapped_column(String(20))
     address: Mapped[str | None] = mapped_column(String(64))
     details: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
+    request_id: Mapped[str | None] = mapped_column(String(64))  # of the HTTP request or the page's rerun
 
 
 CENTRAL_APPEND_ONLY = (AuditEvent.__tablename__, Promotion.__tablename__)

@@ -233,21 +233,31 @@ class RunApproval(SiteBase):
 
 
 class AccessEvent(SiteBase):
-    """Who read or wrote which patient; never the values; never changed afterwards."""
+    """Who read or wrote which patient, with which outcome; never the values; never changed afterwards."""
 
     __tablename__ = "access_events"
     __table_args__ = (
+        CheckConstraint("outcome IN ('ok', 'refused', 'failed')", name="access_events_outcome"),
         Index("access_events_time", "occurred_at"),
         Index("access_events_patient", "patient_id", "occurred_at"),
+        Index("access_events_worker", "worker_id", "id"),
+        Index("access_events_action", "action", "id"),
+        Index("access_events_not_ok", "outcome", "id", postgresql_where=text("outcome <> 'ok'")),
+        Index("access_events_request", "request_id", postgresql_where=text("request_id IS NOT NULL")),
     )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
     occurred_at: Mapped[datetime] = mapped_column(server_default=func.now())
-    worker_id: Mapped[int]
+    worker_id: Mapped[int | None]  # NULL: nobody asked, as for the daily housekeeping
     action: Mapped[str] = mapped_column(String(100))
     patient_id: Mapped[uuid.UUID | None]
     address: Mapped[str | None] = mapped_column(String(64))  # of the network that the request came from
     details: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
+    role: Mapped[str | None] = mapped_column(
+        String(50)
+    )  # NULL: nobody asked, or written before roles were kept
+    outcome: Mapped[str] = mapped_column(String(20), server_default=text("'ok'"))
+    request_id: Mapped[str | None] = mapped_column(String(64))  # of the HTTP request or the page's rerun
 
 
 SITE_APPEND_ONLY = (AccessEvent.__tablename__,)

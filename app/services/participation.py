@@ -290,14 +290,14 @@ def _changes(site: Session, central: Session) -> list[Change]:
     names = dict(
         central.execute(
             select(MedicalWorker.id, MedicalWorker.name).where(
-                MedicalWorker.id.in_({event.worker_id for event in events})
+                MedicalWorker.id.in_({event.worker_id for event in events if event.worker_id})
             )
         ).all()
     )
     return [
         Change(
             event.occurred_at,
-            names.get(event.worker_id, "somebody"),
+            names.get(event.worker_id or 0, "somebody"),
             Consent(event.details["consent"]),
             event.details.get("reason"),
         )

@@ -17,6 +17,11 @@ $$
 def make_append_only(*tables: str) -> None:
     """Put the trigger on `tables`; call it once in a database, because it also makes the function."""
     op.execute(_REFUSE)
+    protect_too(*tables)
+
+
+def protect_too(*tables: str) -> None:
+    """Put the trigger on more tables, in a database that has the function already."""
     for table in tables:
         op.execute(
             f"CREATE TRIGGER {table}_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {table} "

@@ -12,7 +12,8 @@ from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import DeclarativeBase
 
-import db.federation  # noqa: F401 - its tables belong to the metadata
+import db.audit_trail
+import db.federation  # noqa: F401
 from db.central import CENTRAL_APPEND_ONLY, CentralBase
 from db.migrate import migrate_central, migrate_site
 from db.provision import DatabaseUrls

@@ -49,10 +49,12 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "app.components",
         "app.headers",
         "app.federation_child",
+        "app.housekeeping",
         "app.plotly_library",
         "app.request_log",
         "app.web_log",
     ),
+    "app.housekeeping": ("app.services",),
     "app.ui": ("app.auth", "app.components"),
     "app": ("db", "fl.features"),
     # The launcher and what only it uses.
@@ -67,6 +69,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "app.web_process": ("app.launch_options", "app.data_folder", "db", "fl.runtime.children"),
     "app.data_folder": ("app.launch_options", "db"),
     "app.verify_run": ("app.launch_options", "db", "fl.runtime.flower_private", "fl.verify_run"),
+    "app.verify_audit": ("app.launch_options", "app.services.audit_chain", "app.verify_run", "db"),
     "app.demo": ("app.demo_people", "app.services", "app.auth.passwords", "db"),
 }
 # What everything under app, api and pages may use.

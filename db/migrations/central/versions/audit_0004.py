@@ -1,10 +1,47 @@
-"""The audit trail as a chain of hashes, and what is kept for how long."""
+"""The audit trail as a chain of hashes, each event with the request that it belongs to."""
 
 from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+from db.migrations.audit_chain import make_chain
 
 revision = "0004"
 down_revision = "0003"
 
+COVERED = (
+    "event.id",
+    "(extract(epoch FROM event.occurred_at) * 1000000)::bigint",
+    "event.worker_id",
+    "event.role",
+    "event.institution_id",
+    "event.action",
+    "event.target",
+    "event.outcome",
+    "event.address",
+    "event.request_id",
+    "event.details",
+)
+
 
 def upgrade() -> None:
-    """Add the seals of the audit trail."""
+    """Add the request to the events, indexes for reading them, and the chain."""
+    op.add_column("audit_events", sa.Column("request_id", sa.String(length=64), nullable=True))
+    for name, columns in (
+        ("audit_events_worker", ["worker_id", "id"]),
+        ("audit_events_action", ["action", "id"]),
+        ("audit_events_institution", ["institution_id", "id"]),
+        ("audit_events_target", ["target", "id"]),
+    ):
+        op.create_index(name, "audit_events", columns)
+    op.create_index(
+        "audit_events_not_ok", "audit_events", ["outcome", "id"], postgresql_where=sa.text("outcome <> 'ok'")
+    )
+    op.create_index(
+        "audit_events_request",
+        "audit_events",
+        ["request_id"],
+        postgresql_where=sa.text("request_id IS NOT NULL"),
+    )
+    make_chain("audit_events", COVERED)
