@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 
+from app.measures import FAULTS
 from db.logs import described
 
 _REFERENCE = "fedcost_reference"  # attribute of an exception that is in the log already
@@ -22,6 +23,7 @@ def log_fault(logger: logging.Logger, error: BaseException, *, at: str) -> str:
     reference = secrets.token_hex(4)
     setattr(error, _REFERENCE, reference)
     fault = described(error)
+    FAULTS.inc()
     logger.error(
         "reference %s, at %s: %s",
         reference,

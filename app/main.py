@@ -27,6 +27,7 @@ from app.federation_child import supervisor_running
 from app.headers import HEADERS, SecurityHeaders
 from app.housekeeping import housekeeping_running
 from app.log_privacy import log_fault
+from app.metrics_endpoint import metrics_served
 from app.plotly_library import PLOTLY_ROUTES
 from app.request_id import HEADER, RequestIds, request_id_of
 from app.request_log import RequestLog, route_of
@@ -54,6 +55,7 @@ async def lifespan(app: st.App) -> AsyncIterator[dict[str, Any]]:
     gc.freeze()
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(housekeeping_running())
+        stack.enter_context(metrics_served(settings))
         if settings.federation:
             await stack.enter_async_context(supervisor_running(settings))
         yield {}

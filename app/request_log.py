@@ -8,6 +8,8 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.measures import METHODS, request_answered
+
 logger = logging.getLogger(__name__)
 
 # The front end's own files, and what monitors ask every few seconds.
@@ -47,11 +49,13 @@ class RequestLog:
 
 def _record(scope: Scope, path: str, status: int, seconds: float) -> None:
     route = route_of(scope, path)
+    request_answered(method=scope["method"], route=route, status=status, seconds=seconds)
     if route in HEALTH_ROUTES and status < 400:
         return
+    method = scope["method"] if scope["method"] in METHODS else "other"
     level = logging.ERROR if status >= 500 else logging.INFO
     extra: dict[str, Any] = {
-        "method": scope["method"],
+        "method": method,
         "route": route,
         "status": status,
         "milliseconds": round(1000 * seconds, 1),
@@ -59,7 +63,7 @@ def _record(scope: Scope, path: str, status: int, seconds: float) -> None:
     actor = scope.get("state", {}).get("actor")
     if actor is not None:
         extra["worker_id"] = actor.worker_id
-    logger.log(level, "%s %s %d", scope["method"], route, status, extra=extra)
+    logger.log(level, "%s %s %d", method, route, status, extra=extra)
 
 
 def route_of(scope: Scope, path: str) -> str:

@@ -42,6 +42,8 @@ class Settings(BaseSettings):
         X-Forwarded-For is believed.
     flower_runtime
         `warm` keeps TensorFlow loaded in each SuperNode; `stock` runs unmodified `flower-supernode`.
+    metrics_port, metrics_host
+        Where Prometheus reads this process's figures, without signing in; nowhere if no port is named.
     """
 
     model_config = SettingsConfigDict(env_file=None, extra="ignore")
@@ -58,6 +60,8 @@ class Settings(BaseSettings):
     access_token_minutes: int = 15
     session_hours: int = 12
     cookie_secure: bool = False
+    metrics_port: int | None = None
+    metrics_host: str = "127.0.0.1"
     trusted_proxies: Annotated[list[str], NoDecode] = Field(default_factory=list)
 
     @field_validator("trusted_proxies", mode="before")

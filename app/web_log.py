@@ -8,6 +8,7 @@ from streamlit import config
 from streamlit import logger as streamlit_logger
 
 from app.log_privacy import reference_of
+from app.request_id import current_request_id
 from db.logs import configure_logs, take_over_handlers
 
 
@@ -16,11 +17,16 @@ def configure_web_log() -> None:
     # Else Streamlit prints exceptions past every logger, and their texts may quote a patient's row.
     config.set_option("logger.enableRich", False)
     streamlit_logger.setup_formatter = _hand_on
-    configure_logs("web")
+    configure_logs("web", context=_request)
     # One line a request is written by `app.request_log`; this one would repeat it, with the query.
     logging.getLogger("uvicorn.access").setLevel(logging.WARNING)
     logging.getLogger("uvicorn.error").addFilter(_NotTwice())
     take_over_handlers()
+
+
+def _request() -> dict[str, str]:
+    request_id = current_request_id()
+    return {} if request_id is None else {"request_id": request_id}
 
 
 class _NotTwice(logging.Filter):

@@ -7,6 +7,8 @@ from functools import lru_cache
 from sqlalchemy import Engine, create_engine, make_url
 from sqlalchemy.orm import Session, sessionmaker
 
+from db.pools import KEPT, MORE, CountingPool
+
 
 @lru_cache(maxsize=64)
 def engine_for(url: str) -> Engine:
@@ -16,8 +18,9 @@ def engine_for(url: str) -> Engine:
         parsed = parsed.set(drivername="postgresql+psycopg2")
     return create_engine(
         parsed,
-        pool_size=5,
-        max_overflow=10,
+        poolclass=CountingPool,
+        pool_size=KEPT,
+        max_overflow=MORE,
         pool_pre_ping=True,
         pool_recycle=1800,
         hide_parameters=True,  # a failing statement's parameters may be a patient's

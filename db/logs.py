@@ -41,6 +41,7 @@ EXTRAS = (
 # `scheme://user:password@host`, and what follows `Bearer`.
 _SECRETS = re.compile(r"(?<=://)[^\s/:@]*:[^\s@/]+(?=@)|(?<=Bearer )[\w.~+/=-]+")
 _MOST_FRAMES = 40
+_TRACEBACK = "Traceback (most recent call last):"
 
 Context = Callable[[], Mapping[str, Any]]
 
@@ -154,10 +155,21 @@ def _without_exception_text(logger: Any, method: str, event: EventDict) -> Event
     error = found[1] if isinstance(found, tuple) else found
     if isinstance(error, BaseException):
         event["exception"] = described(error)
+    message = str(event["event"])
+    if _TRACEBACK in message:
+        event["event"] = _frames_of(message)
     if event.get("logger") == "asyncio":
         # It writes tasks and futures into its message, and those write their exceptions.
         event["event"] = str(event["event"]).partition("\n")[0]
     return event
+
+
+def _frames_of(message: str) -> str:
+    """Keep of a message that a library made of a traceback what precedes it, its frames and the class."""
+    before, _, trace = message.partition(_TRACEBACK)
+    frames = [line.strip() for line in trace.splitlines() if line.startswith("  File ")]
+    found = re.findall(r"^([A-Za-z_][\w.]*)(?=:|$)", trace, re.MULTILINE)
+    return "\n".join([before.strip(), *frames, *found[-1:]]).strip()
 
 
 def _without_secrets(logger: Any, method: str, event: EventDict) -> EventDict:

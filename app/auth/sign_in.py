@@ -6,6 +6,7 @@ from sqlalchemy.orm import Session
 
 from app.auth.passwords import check_password
 from app.errors import SignInRefused
+from app.measures import sign_in_refused
 from app.services import audit, workers
 from db.central import AuditEvent, MedicalWorker
 from db.states import Role
@@ -48,6 +49,7 @@ def verify_credentials(
         workers.record_failed_attempt(central=central, worker_id=worker.id)
     central.add(_event(worker, "refused", address))
     central.commit()
+    sign_in_refused()
     raise SignInRefused(REFUSAL)
 
 

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from app.actor import Actor
 from app.errors import InvalidInput, NotFound
+from app.measures import batch_predicted
 from app.permissions import Permission
 from app.services import models
 from app.services.access import record_access
@@ -246,6 +247,7 @@ def _predicted(
         low[part], high[part] = interval_columns(loaded, cost[part], some)
         if progress:
             progress(min(begin + CHUNK, len(rows)) / len(rows))
+    batch_predicted(len(rows))
     return BatchResult(
         loaded.version, rows, columns, cost, low, high, _cautions(columns, len(rows)), **patients
     )

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from app.actor import Actor
 from app.errors import Conflict, InvalidInput, NotFound
+from app.measures import prediction_timed
 from app.permissions import Permission
 from app.services import models
 from app.services.access import record_access
@@ -63,8 +64,9 @@ def predict(*, central: Session, actor: Actor, inputs: Mapping[str, object]) -> 
         If no model was trained yet.
     """
     actor.require(Permission.PREDICT)
-    values = valid_inputs(inputs)
-    return predict_with(models.champion(central=central), values)
+    with prediction_timed():
+        values = valid_inputs(inputs)
+        return predict_with(models.champion(central=central), values)
 
 
 def valid_inputs(inputs: Mapping[str, object]) -> dict[str, FeatureValue]:

@@ -115,7 +115,8 @@ def test_a_day_of_work_leaves_routes_numbers_and_references_and_nobody(
         assert refused.status_code == 422
         assert client.get("/api/Byronessa?token=Byronessa").status_code == 404
         assert client.get("/patients?search=Byronessa").status_code == 200
-        failed = client.post("/api/patients", json={**ENTRY, "last_name": "Kovalevskaya"})
+        given = {"X-Request-ID": "from-the-proxy-7"}
+        failed = client.post("/api/patients", json={**ENTRY, "last_name": "Kovalevskaya"}, headers=given)
         assert failed.status_code == 500
         with central_session() as central:
             session, _ = sessions.open_session(central, worker=consortium.workers["doctor"])
@@ -156,6 +157,9 @@ def test_a_day_of_work_leaves_routes_numbers_and_references_and_nobody(
 
     [fault] = [line for line in lines if "exception" in line and line["level"] == "error"]
     assert fault["reference"] in failed.json()["detail"]
+    assert fault["request_id"] == "from-the-proxy-7"
+    assert [line["status"] for line in requests if line["request_id"] == "from-the-proxy-7"] == [500]
+    assert len({line["request_id"] for line in requests}) == len(requests)
     assert fault["exception"]["class"] == "sqlalchemy.exc.IntegrityError"
     assert any("patient_records.py" in frame for frame in fault["exception"]["frames"])
     assert fault["exception"]["cause"]["class"] == "psycopg2.errors.CheckViolation"

@@ -51,12 +51,14 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "app.federation_child",
         "app.housekeeping",
         "app.plotly_library",
+        "app.metrics_endpoint",
         "app.request_log",
         "app.web_log",
     ),
     "app.housekeeping": ("app.services",),
     "app.ui": ("app.auth", "app.components"),
     "app": ("db", "fl.features"),
+    "app.metrics_endpoint": ("app.services", "db"),
     # The launcher and what only it uses.
     "app.launch": (
         "app.launch_options",
@@ -78,6 +80,7 @@ COMMON = (
     "app.databases",
     "app.errors",
     "app.log_privacy",
+    "app.measures",
     "app.permissions",
     "app.request_id",
     "app.settings",

@@ -94,6 +94,20 @@ def test_an_exception_leaves_its_class_and_frames_and_what_caused_it_but_no_text
     assert line["exception"]["cause"]["class"] == "KeyError"
 
 
+def test_a_traceback_that_a_library_wrote_into_its_message_loses_its_text_too() -> None:
+    program = f"""{BEGIN}{RAISE}
+import traceback
+try:
+    fail()
+except RuntimeError:
+    log.error("Startup failed\\n" + traceback.format_exc())
+"""
+    [line] = _objects(program)
+    assert line["message"].splitlines()[0] == "Startup failed"
+    assert line["message"].splitlines()[-1] == "RuntimeError"
+    assert ", in fail" in line["message"]
+
+
 def test_passwords_in_addresses_and_tokens_are_cut_out() -> None:
     secret = "s3cret-password"
     said = f"postgresql+psycopg2://site:{secret}@127.0.0.1/db and Bearer abc.def.ghi"
