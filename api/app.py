@@ -23,6 +23,7 @@ from api import (
     routes_registry,
     routes_training,
     routes_triggers,
+    routes_workers,
 )
 from api.limits import BodyLimit
 from api.schemas_predictions import BatchRequest
@@ -32,6 +33,7 @@ from app.version import VERSION
 ROUTERS = (
     routes_health.router,
     routes_auth.router,
+    routes_auth.signed_in,
     routes_patients.router,
     routes_import.router,
     routes_predictions.router,
@@ -42,6 +44,7 @@ ROUTERS = (
     routes_cohort.router,
     routes_triggers.router,
     routes_institutions.router,
+    routes_workers.router,
 )
 
 

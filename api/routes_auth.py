@@ -1,23 +1,31 @@
-"""Signing in for API clients."""
+"""Signing in, going on and signing out for API clients."""
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request
+from typing import Annotated
 
-from api.dependencies import caller_address
+from fastapi import APIRouter, Depends, Request
+
+from api.dependencies import GuardedRoute, May, caller_address
 from api.schemas import errors
-from api.schemas_auth import LoginAnswer, LoginRequest
-from app.auth.sessions import actor_for_session, open_session
+from api.schemas_auth import LoginRequest, RefreshRequest, TokenAnswer
+from app.actor import Actor
+from app.auth.refresh import issue_refresh_token, refresh
+from app.auth.sessions import actor_for_session, open_session, sign_out
 from app.auth.sign_in import verify_credentials
-from app.auth.tokens import access_token_lifetime, issue_access_token
+from app.auth.tokens import issue_access_token
 from app.databases import central_session
+from app.permissions import Permission
+from db.states import SessionKind
 
 router = APIRouter(prefix="/auth", tags=["auth"])
+# What needs a token; the two above it are how one is got.
+signed_in = APIRouter(prefix="/auth", tags=["auth"], route_class=GuardedRoute)
 
 
 @router.post("/login", responses=errors(400, 401, 413, 422, 503, token=False))
-def login(request: Request, credentials: LoginRequest) -> LoginAnswer:
-    """Trade e-mail and password for a short-lived access token."""
+def login(request: Request, credentials: LoginRequest) -> TokenAnswer:
+    """Trade e-mail and password for a short-lived access token and a refresh token."""
     address = caller_address(request)
     with central_session() as central:
         worker = verify_credentials(
@@ -26,9 +34,32 @@ def login(request: Request, credentials: LoginRequest) -> LoginAnswer:
         session, _ = open_session(
             central,
             worker=worker,
+            kind=SessionKind.API,
             user_agent=request.headers.get("user-agent"),
-            lifetime=access_token_lifetime(),
+            address=address,
         )
         actor = actor_for_session(central, session_id=session.id, address=address)
+        following, lasts = issue_refresh_token(central, session_id=session.id)
+    return _answer(actor, following, lasts)
+
+
+@router.post("/refresh", responses=errors(400, 401, 413, 422, 503, token=False))
+def refresh_tokens(request: Request, brought: RefreshRequest) -> TokenAnswer:
+    """Trade a refresh token, once, for the next pair; a token that comes a second time ends the session."""
+    with central_session() as central:
+        refreshed = refresh(central, token=brought.refresh_token, address=caller_address(request))
+    return _answer(refreshed.actor, refreshed.refresh_token, refreshed.expires_in)
+
+
+@signed_in.post("/logout", status_code=204, responses=errors(503))
+def logout(actor: Annotated[Actor, Depends(May(Permission.OWN_ACCOUNT))]) -> None:
+    """End the session of the access token, and with it all its tokens."""
+    with central_session() as central:
+        sign_out(central, actor=actor)
+
+
+def _answer(actor: Actor, following: str, lasts: int) -> TokenAnswer:
     token, expires_in = issue_access_token(actor)
-    return LoginAnswer(access_token=token, expires_in=expires_in)
+    return TokenAnswer(
+        access_token=token, expires_in=expires_in, refresh_token=following, refresh_expires_in=lasts
+    )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Request
 
 from api.dependencies import GuardedRoute, May
+from api.links import answered_link
 from api.schemas import errors
 from api.schemas_institutions import (
     AddedAnswer,
@@ -76,8 +77,8 @@ def list_institutions(actor: Manager) -> Any:
 @router.post(
     "/institutions", status_code=201, response_model=AddedAnswer, responses=errors(400, 409, 413, 422, 503)
 )
-def add_institution(actor: Manager, request: InstitutionRequest) -> Any:
-    """Add an institution with its first accounts, whose passwords are answered this once."""
+def add_institution(actor: Manager, http: Request, request: InstitutionRequest) -> Any:
+    """Add an institution with its first accounts, whose one-time links are answered this once."""
     with central_session() as central:
         added = institution_adding.add_institution(
             central=central,
@@ -89,7 +90,8 @@ def add_institution(actor: Manager, request: InstitutionRequest) -> Any:
             doctor=NewPerson(request.doctor.name, request.doctor.email) if request.doctor else None,
         )
     commands = None if added.database_made else institution_adding.site_commands(added.code)
-    return {**vars(added), "site_commands": commands}
+    accounts = [{**vars(account), "link": answered_link(http, account.link)} for account in added.accounts]
+    return {**vars(added), "accounts": accounts, "site_commands": commands}
 
 
 @router.post(

@@ -16,12 +16,20 @@ class LoginRequest(Request):
     password: str = Field(max_length=255)
 
 
-class LoginAnswer(Answer):
-    """A token to send as `Authorization: Bearer ...`."""
+class RefreshRequest(Request):
+    """What goes on with a session."""
+
+    refresh_token: str = Field(max_length=100, description="of the last answer; used once")
+
+
+class TokenAnswer(Answer):
+    """A token to send as `Authorization: Bearer ...`, and one to get the next with."""
 
     access_token: str
     token_type: Literal["bearer"] = "bearer"  # noqa: S105 - the scheme's name
     expires_in: int = Field(description="seconds")
+    refresh_token: str = Field(description="for `POST /auth/refresh`, once; keep it as you keep a password")
+    refresh_expires_in: int = Field(description="seconds until e-mail and password are needed again")
 
 
 class HealthAnswer(Answer):

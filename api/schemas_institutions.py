@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from api.schemas import Answer, Request
+from api.schemas_workers import LinkAnswer
 
 
 class ParticipationRequest(Request):
@@ -75,12 +76,12 @@ class InstitutionRequest(Request):
 
 
 class AccountAnswer(Answer):
-    """An account that was made; the password is told this once."""
+    """An account that was made; the link is answered this once."""
 
     name: str
     email: str
     role: str
-    password: str
+    link: LinkAnswer = Field(description="where its owner chooses a password")
 
 
 class AddedAnswer(Answer):

@@ -20,6 +20,7 @@ from starlette.routing import Mount
 from threadpoolctl import threadpool_limits
 
 from api.app import create_api
+from app.auth.browser_cookie import BrowserCookie
 from app.auth.cookie import COOKIE_ROUTES
 from app.client_address import ClientAddress
 from app.errors import FedcostError
@@ -91,6 +92,7 @@ app = st.App(
         Middleware(ClientAddress),
         Middleware(RequestLog),
         Middleware(SecurityHeaders),
+        Middleware(BrowserCookie),
     ],
     on_script_error=show_page_error,
     exception_handlers={Exception: answer_server_error},

@@ -30,31 +30,27 @@ class Permission(StrEnum):
     MODELS_IMPORT = "models_import"
     INSTITUTIONS_MANAGE = "institutions_manage"
     PARTICIPATION = "participation"
+    OWN_ACCOUNT = "own_account"
 
 
-_NURSE = frozenset(
-    {Permission.PATIENTS_READ, Permission.PATIENTS_WRITE, Permission.PREDICT, Permission.MODEL_CARD}
-)
+_EVERYBODY = frozenset({Permission.MODEL_CARD, Permission.OWN_ACCOUNT})
+_NURSE = _EVERYBODY | {Permission.PATIENTS_READ, Permission.PATIENTS_WRITE, Permission.PREDICT}
 _DOCTOR = _NURSE | {
     Permission.PATIENTS_DELETE,
     Permission.PATIENTS_IMPORT,
     Permission.PATIENTS_EXPORT,
     Permission.PREDICT_BATCH,
 }
-_DATA_SCIENTIST = frozenset(
+_DATA_SCIENTIST = _EVERYBODY | {
+    Permission.TRAINING_READ,
+    Permission.MODELS_READ,
+    Permission.PROMOTION_PROPOSE,
+    Permission.COHORT_READ,
+    Permission.MODELS_EXPORT,
+    Permission.MODELS_IMPORT,
+}
+_ADMIN = _EVERYBODY | frozenset(
     {
-        Permission.MODEL_CARD,
-        Permission.TRAINING_READ,
-        Permission.MODELS_READ,
-        Permission.PROMOTION_PROPOSE,
-        Permission.COHORT_READ,
-        Permission.MODELS_EXPORT,
-        Permission.MODELS_IMPORT,
-    }
-)
-_ADMIN = frozenset(
-    {
-        Permission.MODEL_CARD,
         Permission.TRAINING_READ,
         Permission.MODELS_READ,
         Permission.TRAINING_CONTROL,
@@ -67,8 +63,9 @@ _ADMIN = frozenset(
         Permission.INSTITUTIONS_MANAGE,
     }
 )
-# Decides for one hospital whether it takes part; has no say in the consortium and sees no patient.
-_INSTITUTION_ADMIN = frozenset({Permission.MODEL_CARD, Permission.PARTICIPATION})
+# Decides for one hospital whether it takes part, and looks after its people; has no say in the consortium and sees
+# no patient.
+_INSTITUTION_ADMIN = _EVERYBODY | {Permission.PARTICIPATION, Permission.WORKERS_MANAGE}
 
 PERMISSIONS: dict[Role, frozenset[Permission]] = {
     Role.NURSE: _NURSE,
@@ -76,6 +73,15 @@ PERMISSIONS: dict[Role, frozenset[Permission]] = {
     Role.DATA_SCIENTIST: _DATA_SCIENTIST,
     Role.ADMIN: _ADMIN,
     Role.INSTITUTION_ADMIN: _INSTITUTION_ADMIN,
+}
+
+
+# Roles whose people belong to an institution; those of the others belong to the whole consortium.
+INSTITUTION_ROLES = frozenset({Role.NURSE, Role.DOCTOR, Role.INSTITUTION_ADMIN})
+# Whose accounts a role with `WORKERS_MANAGE` looks after; that of an institution only those of its own.
+MANAGED_ROLES: dict[Role, frozenset[Role]] = {
+    Role.ADMIN: frozenset(Role),
+    Role.INSTITUTION_ADMIN: INSTITUTION_ROLES,
 }
 
 

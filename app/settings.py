@@ -14,6 +14,8 @@ from sqlalchemy import make_url
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 DEMO_PASSWORD = "fedcost-demo"  # printed to the newcomer; demo mode is loopback only  # noqa: S105  # nosec B105
 
+SHORTEST_KEY = 32  # characters of a key that signs
+
 
 def is_loopback(host: str | None) -> bool:
     """Tell whether `host` is this machine only; None is a Unix socket, which is."""
@@ -44,6 +46,13 @@ class Settings(BaseSettings):
         `warm` keeps TensorFlow loaded in each SuperNode; `stock` runs unmodified `flower-supernode`.
     metrics_port, metrics_host
         Where Prometheus reads this process's figures, without signing in; nowhere if no port is named.
+    jwt_secret, jwt_secret_previous
+        What signs access tokens, and what signed them until it was replaced: for as long as one of those lives, it
+        still verifies.
+    access_token_minutes, session_hours, session_idle_minutes
+        How long an access token lives; how long a session does at most, and a browser's without a person acting.
+    public_url
+        Where people reach this application, without a path; one-time links begin with it.
     """
 
     model_config = SettingsConfigDict(env_file=None, extra="ignore")
@@ -57,8 +66,11 @@ class Settings(BaseSettings):
     federation: bool = True
     flower_runtime: Literal["warm", "stock"] = "warm"
     jwt_secret: SecretStr
-    access_token_minutes: int = 15
-    session_hours: int = 12
+    jwt_secret_previous: SecretStr | None = None
+    access_token_minutes: int = Field(default=15, ge=1, le=60)
+    session_hours: int = Field(default=12, ge=1, le=24 * 7)
+    session_idle_minutes: int = Field(default=60, ge=1, le=24 * 60)
+    public_url: str | None = None
     cookie_secure: bool = False
     metrics_port: int | None = None
     metrics_host: str = "127.0.0.1"
@@ -79,8 +91,12 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _demo_stays_on_this_machine(self) -> Settings:
         if not self.demo_mode:
-            if len(self.jwt_secret.get_secret_value()) < 32:
-                raise ValueError("JWT_SECRET must have at least 32 characters.")
+            for name, key in (
+                ("JWT_SECRET", self.jwt_secret),
+                ("JWT_SECRET_PREVIOUS", self.jwt_secret_previous),
+            ):
+                if key is not None and len(key.get_secret_value()) < SHORTEST_KEY:
+                    raise ValueError(f"{name} must have at least {SHORTEST_KEY} characters.")
             return self
         if not is_loopback(self.host):
             raise ValueError(

@@ -31,6 +31,8 @@ from db.states import (
     RoundStatus,
     RunKind,
     RunStatus,
+    SessionEnd,
+    SessionKind,
     SiteOutcome,
     VersionOrigin,
     VersionStatus,
@@ -76,15 +78,17 @@ class MedicalWorker(CentralBase):
 
     id: Mapped[int] = mapped_column(Identity(), primary_key=True)
     email: Mapped[str] = mapped_column(String(255), unique=True)
-    password_hash: Mapped[str] = mapped_column(String(255))
+    password_hash: Mapped[str | None] = mapped_column(String(255))  # NULL: no password was chosen yet
+    password_changed_at: Mapped[datetime | None]
     name: Mapped[str] = mapped_column(String(255))
     role: Mapped[str] = mapped_column(String(50))
     institution_id: Mapped[int | None] = mapped_column(ForeignKey("institutions.id"))
     is_active: Mapped[bool] = mapped_column(server_default=text("true"))
     failed_attempts: Mapped[int] = mapped_column(server_default=text("0"))
     locked_until: Mapped[datetime | None]
-    last_seen_at: Mapped[datetime | None]
+    last_seen_at: Mapped[datetime | None]  # signed in; the sessions say what came after
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    row_version: Mapped[int] = mapped_column(server_default=text("1"))
 
     institution: Mapped[Institution | None] = relationship(lazy="joined")
 
@@ -93,17 +97,29 @@ class Session(CentralBase):
     """One signed-in browser or API client; secrets are stored as SHA-256 only."""
 
     __tablename__ = "sessions"
-    __table_args__ = (Index("sessions_worker", "worker_id"),)
+    __table_args__ = (
+        Index("sessions_worker", "worker_id"),
+        CheckConstraint(one_of("kind", SessionKind), name="sessions_kind"),
+        CheckConstraint(one_of("end_reason", SessionEnd), name="sessions_end_reason"),
+    )
 
     id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, default=uuid.uuid4)
     worker_id: Mapped[int] = mapped_column(ForeignKey("medical_workers.id"))
+    kind: Mapped[str] = mapped_column(String(10), server_default=SessionKind.BROWSER)
     token_sha256: Mapped[str | None] = mapped_column(String(64), unique=True)
     ticket_sha256: Mapped[str | None] = mapped_column(String(64), unique=True)
+    ticket_browser_sha256: Mapped[str | None] = mapped_column(String(64))  # only this browser may trade it
     ticket_expires_at: Mapped[datetime | None]
+    openid_sha256: Mapped[str | None] = mapped_column(
+        String(64), unique=True
+    )  # an identity opens one session
     user_agent: Mapped[str | None] = mapped_column(String(255))
+    address: Mapped[str | None] = mapped_column(String(64))
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    last_seen_at: Mapped[datetime] = mapped_column(server_default=func.now())  # to the minute
     expires_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
+    end_reason: Mapped[str | None] = mapped_column(String(30))
 
 
 class TrainingRun(CentralBase):

@@ -111,6 +111,26 @@ class Consent(StrEnum):
     APPROVAL = "approval"
 
 
+class SessionKind(StrEnum):
+    """What a session is for."""
+
+    BROWSER = "browser"
+    API = "api"
+
+
+class SessionEnd(StrEnum):
+    """Why a session ended; the last four are written by the database itself, see migration 0003."""
+
+    SIGNED_OUT = "signed_out"
+    ENDED_BY_OWNER = "ended_by_owner"  # from the list of the own sessions
+    ENDED_BY_ADMINISTRATOR = "ended_by_administrator"
+    TOKEN_REUSED = "token_reused"  # noqa: S105 - a refresh token came a second time
+    PASSWORD_CHANGED = "password_changed"  # noqa: S105
+    ROLE_CHANGED = "role_changed"
+    INSTITUTION_CHANGED = "institution_changed"
+    DEACTIVATED = "deactivated"
+
+
 def one_of(column: str, values: type[StrEnum]) -> str:
     """Return the SQL condition that a column holds one of these words."""
     listed = ", ".join(f"'{value}'" for value in values)

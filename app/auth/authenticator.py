@@ -96,7 +96,9 @@ class DatabaseAuthenticate(Authenticate):  # type: ignore[misc]
                 worker = verify_credentials(
                     central, email=normal_email(email), password=password, address=self._address
                 )
-                session, _ = open_session(central, worker=worker, user_agent=self._user_agent)
+                session, _ = open_session(
+                    central, worker=worker, user_agent=self._user_agent, address=self._address
+                )
         except SignInRefused as error:
             self.refusal = str(error)
             return False

@@ -1,4 +1,8 @@
-"""The session cookie: HttpOnly, so no script reads it; set and cleared by two routes of ours."""
+"""The session cookie: HttpOnly, so no script reads it; set and cleared by two routes of ours.
+
+It is SameSite=Strict: nothing that another site starts carries it. A link from elsewhere still leads to a signed-in
+page, because the page itself opens the WebSocket that shows the cookie.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from app.auth.sessions import actor_for_token, end_session, redeem_ticket
+from app.auth.browser_cookie import browser_cookie_name
+from app.auth.sessions import actor_for_token, redeem_ticket, sign_out
 from app.databases import central_session
 from app.errors import FedcostError, SessionEnded
 from app.settings import get_settings
@@ -37,7 +42,7 @@ async def start_cookie(request: Request) -> Response:
     if ticket is None:
         return JSONResponse({"detail": "The request must be JSON with a ticket."}, 400)
     try:
-        secret = await run_in_threadpool(_redeem, ticket)
+        secret = await run_in_threadpool(_redeem, ticket, request.cookies.get(browser_cookie_name()))
     except SessionEnded as error:
         return JSONResponse({"detail": str(error)}, 401)
     except FedcostError as error:
@@ -51,7 +56,7 @@ async def start_cookie(request: Request) -> Response:
         path="/",
         secure=settings.cookie_secure,
         httponly=True,
-        samesite="lax",
+        samesite="strict",
     )
     return response
 
@@ -68,7 +73,7 @@ async def clear_cookie(request: Request) -> Response:
             return JSONResponse({"detail": str(error)}, 503)
     response = Response(status_code=204)
     response.delete_cookie(
-        cookie_name(), path="/", secure=get_settings().cookie_secure, httponly=True, samesite="lax"
+        cookie_name(), path="/", secure=get_settings().cookie_secure, httponly=True, samesite="strict"
     )
     return response
 
@@ -79,9 +84,9 @@ COOKIE_ROUTES = [
 ]
 
 
-def _redeem(ticket: str) -> str:
+def _redeem(ticket: str, browser: str | None) -> str:
     with central_session() as central:
-        _, secret = redeem_ticket(central, ticket=ticket)
+        _, secret = redeem_ticket(central, ticket=ticket, browser=browser)
         return secret
 
 
@@ -91,7 +96,7 @@ def _end(secret: str) -> None:
             actor = actor_for_token(central, secret=secret)
         except SessionEnded:
             return
-        end_session(central, actor=actor)
+        sign_out(central, actor=actor)
 
 
 def _from_own_page(request: Request) -> bool:

@@ -6,11 +6,14 @@ import json
 import uuid
 
 import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from app.actor import Actor
+from app.auth import sessions
 from app.auth.authenticator import DatabaseAuthenticate
+from app.auth.browser_cookie import browser_cookie_name
 from app.auth.cookie import SESSION_PATH, SIGN_OUT_PATH, cookie_name
-from app.auth.sessions import ENDED, actor_for_session, actor_for_token, end_session, issue_ticket
+from app.auth.sessions import ENDED, actor_for_session, actor_for_token, issue_ticket
 from app.databases import central_session
 from app.errors import FedcostError, SessionEnded
 
@@ -63,7 +66,9 @@ def current_actor() -> Actor:
     address = _sent(st.context.ip_address)
     if isinstance(session_id, uuid.UUID):
         with central_session() as central:
-            return actor_for_session(central, session_id=session_id, address=address)
+            return actor_for_session(
+                central, session_id=session_id, address=address, person_acts=not _is_fragment_run()
+            )
     secret = _sent(st.context.cookies.get(cookie_name()))
     if not secret or st.session_state.get(_COOKIE_DUE_CLEARED):
         raise SessionEnded(ENDED)
@@ -81,7 +86,7 @@ def sign_out() -> None:
         actor = None
     if actor is not None:
         with central_session() as central:
-            end_session(central, actor=actor)
+            sessions.sign_out(central, actor=actor)
     _forget()
 
 
@@ -113,6 +118,12 @@ def _show_form() -> None:
         st.error("Please enter your e-mail and your password.")
 
 
+def _is_fragment_run() -> bool:
+    """Tell whether only a part of the page runs, which a timer does without anybody being there."""
+    context = get_script_run_ctx()
+    return context is not None and bool(context.fragment_ids_this_run)
+
+
 def _submitted() -> bool:
     return bool(st.session_state.get("FormSubmitter:auth_sign_in-Sign in"))
 
@@ -122,7 +133,11 @@ def _hand_over_cookie(actor: Actor) -> None:
     if not st.session_state.pop(_TICKET_DUE, False):
         return
     with central_session() as central:
-        ticket = issue_ticket(central, session_id=actor.session_id)
+        ticket = issue_ticket(
+            central,
+            session_id=actor.session_id,
+            browser=_sent(st.context.cookies.get(browser_cookie_name())),
+        )
     _post(SESSION_PATH, {"ticket": ticket})
 
 

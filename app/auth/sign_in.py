@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from sqlalchemy.orm import Session
 
+from app.auth.account_events import record_of
 from app.auth.passwords import check_password
 from app.errors import SignInRefused
 from app.measures import sign_in_refused
-from app.services import audit, workers
-from db.central import AuditEvent, MedicalWorker
-from db.states import Role
+from app.services import workers
+from db.central import MedicalWorker
 
 # One sentence for every reason: another one for a locked account would tell that the account exists.
 REFUSAL = (
@@ -27,10 +27,11 @@ def normal_email(email: str) -> str:
 def verify_credentials(
     central: Session, *, email: str, password: str, address: str | None = None
 ) -> MedicalWorker:
-    """Return the Worker who signs in, and commit what the attempt changed, also when it is refused.
+    """Return the Worker who signs in; commits what the attempt changed if it is refused.
 
     The answer takes the same time for a known and an unknown address: each is one SELECT, one bcrypt
-    comparison and one commit of the audit event.
+    comparison and one commit of the audit event. If it is right, the transaction holds the account: the session
+    that is to follow belongs into it, so that an account which is changed at this moment ends that session too.
 
     Raises
     ------
@@ -41,13 +42,16 @@ def verify_credentials(
     worker = workers.find_worker(central=central, email=wanted) if _may_be_email(wanted) else None
     central.commit()  # gives the connection back while bcrypt takes its quarter of a second
     right = check_password(password, worker.password_hash if worker else None)
-    if worker is not None and right and workers.admit(central=central, worker_id=worker.id):
-        central.add(_event(worker, "ok", address))
-        central.commit()
+    if (
+        worker is not None
+        and right
+        and workers.admit(central=central, worker_id=worker.id, password_hash=worker.password_hash)
+    ):
+        record_of(central, worker, "sign_in", address=address)
         return worker
     if worker is not None and not right:
         workers.record_failed_attempt(central=central, worker_id=worker.id)
-    central.add(_event(worker, "refused", address))
+    record_of(central, worker, "sign_in", outcome="refused", address=address)
     central.commit()
     sign_in_refused()
     raise SignInRefused(REFUSAL)
@@ -55,16 +59,3 @@ def verify_credentials(
 
 def _may_be_email(text: str) -> bool:
     return 0 < len(text) <= LONGEST_EMAIL and text.isprintable()
-
-
-def _event(worker: MedicalWorker | None, outcome: audit.Outcome, address: str | None) -> AuditEvent:
-    # An unknown address is not kept: people type passwords into the wrong field.
-    return AuditEvent(
-        worker_id=worker.id if worker else None,
-        role=Role(worker.role) if worker else None,
-        institution_id=worker.institution_id if worker else None,
-        action="sign_in",
-        outcome=outcome,
-        address=address[:64] if address else None,
-        details={},
-    )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import jwt
 from sqlalchemy.orm import Session
@@ -15,29 +17,35 @@ from app.settings import get_settings
 
 _ALGORITHM = "HS256"
 _ISSUER = "fedcost"
+_AUDIENCE = "fedcost-api"
+_CLOCKS_DIFFER_BY = 10  # seconds, between two processes that serve the application
+_OTHER_PERSON = "Your role or hospital has changed since you signed in. Please sign in again."
 
 
 def access_token_lifetime() -> timedelta:
-    """Return how long an access token, and the API session behind it, lives."""
+    """Return how long an access token lives."""
     return timedelta(minutes=get_settings().access_token_minutes)
 
 
 def issue_access_token(actor: Actor) -> tuple[str, int]:
     """Return an access token for the actor's session, and the seconds until it expires.
 
-    The token says only whose session it is; role and institution are read from the database at each request.
+    Role and institution in it are for clients; what counts is read from the database at each request.
     """
     now = datetime.now(UTC)
     lifetime = access_token_lifetime()
     claims = {
         "iss": _ISSUER,
+        "aud": _AUDIENCE,
         "sub": str(actor.worker_id),
         "sid": str(actor.session_id),
+        **_person(actor),
         "iat": now,
         "exp": now + lifetime,
     }
-    secret = get_settings().jwt_secret.get_secret_value()
-    return jwt.encode(claims, secret, algorithm=_ALGORITHM), int(lifetime.total_seconds())
+    key = get_settings().jwt_secret.get_secret_value()
+    token = jwt.encode(claims, key, algorithm=_ALGORITHM, headers={"kid": key_id(key)})
+    return token, int(lifetime.total_seconds())
 
 
 def actor_for_access_token(central: Session, *, token: str, address: str | None = None) -> Actor:
@@ -46,21 +54,53 @@ def actor_for_access_token(central: Session, *, token: str, address: str | None 
     Raises
     ------
     SessionEnded
-        If the token is forged, expired or malformed, or its session has ended.
+        If the token is forged, expired, from the future or malformed, its session has ended, or the person has
+        another role or institution by now.
     """
-    secret = get_settings().jwt_secret.get_secret_value()
     try:
-        claims = jwt.decode(
-            token,
-            secret,
-            algorithms=[_ALGORITHM],
-            issuer=_ISSUER,
-            options={"require": ["iss", "sub", "sid", "iat", "exp"]},
-        )
+        claims = _verified(token)
         session_id = uuid.UUID(str(claims["sid"]))
     except (jwt.InvalidTokenError, ValueError):
         raise SessionEnded(ENDED) from None
     actor = actor_for_session(central, session_id=session_id, address=address)
     if str(actor.worker_id) != claims["sub"]:
         raise SessionEnded(ENDED)
+    if any(claims.get(name, "") != value for name, value in _person(actor).items()):
+        raise SessionEnded(_OTHER_PERSON)
     return actor
+
+
+def key_id(key: str) -> str:
+    """Return the name of a key, which every process that knows the key gives it."""
+    return hashlib.sha256(f"the name of {key}".encode()).hexdigest()[:16]
+
+
+def _verified(token: str) -> dict[str, Any]:
+    """Return the claims; which algorithm is used is ours to say, and never the token's."""
+    settings = get_settings()
+    known = [key.get_secret_value() for key in (settings.jwt_secret, settings.jwt_secret_previous) if key]
+    keys = {key_id(key): key for key in known}
+    named = jwt.get_unverified_header(token).get("kid")
+    key = keys.get(named) if isinstance(named, str) else None
+    if key is None:
+        raise jwt.InvalidTokenError
+    claims: dict[str, Any] = jwt.decode(
+        token,
+        key,
+        algorithms=[_ALGORITHM],
+        issuer=_ISSUER,
+        audience=_AUDIENCE,
+        options={
+            "require": ["iss", "aud", "sub", "sid", "role", "iat", "exp"],
+            "verify_iat": False,
+        },
+    )
+    issued = claims["iat"]
+    now = datetime.now(UTC).timestamp()
+    if not isinstance(issued, int) or isinstance(issued, bool) or issued > now + _CLOCKS_DIFFER_BY:
+        raise jwt.ImmatureSignatureError
+    return claims
+
+
+def _person(actor: Actor) -> dict[str, str | None]:
+    return {"role": actor.role.value, "institution": actor.institution_code}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import pandas as pd
 import streamlit as st
 
 from app.actor import Actor
 from app.components.dialogs import close_dialog, is_open, open_dialog
 from app.components.formats import ROLE_NAMES, plain
 from app.components.guard import acting
+from app.components.link_once import show_link_once
 from app.databases import central_session
 from app.permissions import Permission
 from app.services import institution_adding
@@ -55,7 +55,7 @@ def add_dialog(actor: Actor) -> None:
 
 
 def show_add() -> None:
-    """Offer to add an institution; after that, show its passwords and what remains to be done."""
+    """Offer to add an institution; after that, show its links and what remains to be done."""
     st.button(
         "Add an institution",
         type="primary",
@@ -75,17 +75,12 @@ def _show_added(added: AddedInstitution) -> None:
     with st.container(border=True, key="institution_added_note"):
         st.markdown(f":material/check_circle: **{plain(added.name)} was added.**")
         st.markdown(
-            "Its first accounts. **The passwords are shown only now**; hand them over safely, and to nobody else."
+            "Its first accounts. Each person chooses a password with the link below, once. **The links are shown only "
+            "now**; hand them over safely, and to nobody else."
         )
-        rows = [
-            {
-                "Sign in as": f"`{account.email}`",
-                "Password": f"`{account.password}`",
-                "Role": ROLE_NAMES[account.role],
-            }
-            for account in added.accounts
-        ]
-        st.table(pd.DataFrame(rows), border="horizontal", hide_index=True)
+        for account in added.accounts:
+            st.markdown(f"**{plain(account.name)}**, {ROLE_NAMES[account.role].lower()}")
+            show_link_once(account.link, key=f"institution_link_{account.role}")
         if added.database_made:
             st.markdown(
                 "Its patients have a database of their own, and its SuperNode starts by itself in a few seconds. It "

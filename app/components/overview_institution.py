@@ -6,14 +6,16 @@ import streamlit as st
 
 from app.actor import Actor
 from app.components.figure import Figure, show_cards
-from app.components.formats import RUN_STATUS_NAMES, count, day, when
+from app.components.formats import ROLE_NAMES, RUN_STATUS_NAMES, count, day, when
 from app.components.guard import acting
 from app.components.institution_words import CONSENT_MEANS, CONSENT_NAMES, asks_to
 from app.components.model_figure import model_figure
 from app.databases import central_session, site_session
 from app.permissions import Permission
-from app.services import models, participation
+from app.services import consortium, models, participation
+from app.services.consortium import StaffGroup
 from app.services.participation import Approval, Contribution, Decision, OwnPart
+from db.states import Role
 
 
 @acting(Permission.PARTICIPATION)
@@ -23,6 +25,7 @@ def show_institution(actor: Actor) -> None:
         status = models.model_status(central=central, actor=actor)
         view = participation.participation(site=site, central=central, actor=actor)
         own = participation.own_part(central=central, actor=actor)
+        people = consortium.staff(central=central, actor=actor)
     if not own.is_active:
         st.warning(
             "The consortium has deactivated your hospital: no run asks it. Its people go on seeing their patients. "
@@ -35,6 +38,7 @@ def show_institution(actor: Actor) -> None:
             _waiting_figure(view.waiting),
             _contribution_figure(own.contribution),
             model_figure(status),
+            _people_figure(people),
         ],
         key="overview_figure",
         columns=2,
@@ -62,6 +66,15 @@ def _waiting_figure(waiting: list[Approval]) -> Figure:
         "participation",
         "Decide" if waiting else "See earlier ones",
     )
+
+
+def _people_figure(groups: list[StaffGroup]) -> Figure:
+    parts = [
+        f"{count(group.active)} {ROLE_NAMES[Role(group.role)].lower()}" for group in groups if group.active
+    ]
+    off = sum(group.switched_off for group in groups)
+    note = f"{', '.join(parts)}." + (f" {count(off)} deactivated." if off else "")
+    return Figure("People who can sign in", count(sum(group.active for group in groups)), note)
 
 
 def _contribution_figure(contribution: Contribution | None) -> Figure:

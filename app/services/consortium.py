@@ -14,6 +14,7 @@ from app.errors import NoModelYet
 from app.permissions import Permission
 from app.services import models, monitoring
 from app.services.monitoring import FederationView, RunProgress
+from app.services.worker_scope import looked_after_by
 from db.central import AuditEvent, Institution, MedicalWorker, ModelVersion, TrainingRun
 from db.states import VersionStatus
 
@@ -92,7 +93,7 @@ def consortium_overview(*, central: Session, actor: Actor) -> ConsortiumOverview
 
 
 def staff(*, central: Session, actor: Actor) -> list[StaffGroup]:
-    """Count the Workers by institution and role, the consortium's own first."""
+    """Count the Workers by institution and role, the consortium's own first; those whom the actor looks after."""
     actor.require(Permission.WORKERS_MANAGE)
     active = func.count().filter(MedicalWorker.is_active)
     rows = central.execute(
@@ -104,6 +105,7 @@ def staff(*, central: Session, actor: Actor) -> list[StaffGroup]:
             func.max(MedicalWorker.last_seen_at),
         )
         .outerjoin(Institution, Institution.id == MedicalWorker.institution_id)
+        .where(looked_after_by(actor))
         .group_by(Institution.code, Institution.name, MedicalWorker.role)
         .order_by(Institution.code.nulls_first(), MedicalWorker.role)
     )

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import make_url, select
@@ -12,10 +11,11 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app.actor import Actor
-from app.auth.passwords import hash_password
 from app.errors import Conflict, InvalidInput
 from app.permissions import Permission
 from app.services import audit
+from app.services.one_time_links import NewLink, issue_link
+from app.services.person_entry import email_problems, name_problems, tidy_email, tidy_name
 from app.settings import get_settings, is_loopback
 from db.central import Institution, MedicalWorker
 from db.embedded import EmbeddedPostgres
@@ -26,9 +26,7 @@ from fl.features import FieldProblem
 
 # Part of the name of a role and a database, of a file and of an e-mail address; `_MOST_CODE` leaves room for them.
 _CODE = re.compile(r"[a-z][a-z0-9_]*")
-_MOST_CODE, _MOST_NAME, _MOST_ADDRESS, _MOST_EMAIL = 30, 255, 500, 255
-_EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)+")
-_PASSWORD_BYTES = 12  # of randomness: 16 letters
+_MOST_CODE, _MOST_NAME, _MOST_ADDRESS = 30, 255, 500
 
 
 @dataclass(frozen=True)
@@ -41,12 +39,12 @@ class NewPerson:
 
 @dataclass(frozen=True)
 class NewAccount:
-    """An account that was made; the password is shown once and kept nowhere but as its hash."""
+    """An account that was made, and the one-time link with which its owner chooses a password."""
 
     name: str
     email: str
     role: Role
-    password: str
+    link: NewLink
 
 
 @dataclass(frozen=True)
@@ -114,11 +112,8 @@ def add_institution(
     if problems:
         raise InvalidInput(problems)
     _refuse_taken(central, code, [person.email for _, person in people.values()])
-    accounts = [
-        NewAccount(person.name, person.email, role, secrets.token_urlsafe(_PASSWORD_BYTES))
-        for role, (_, person) in people.items()
-    ]
-    _insert(central, actor, Institution(code=code, name=name, address=address), accounts)
+    persons = {role: person for role, (_, person) in people.items()}
+    accounts = _insert(central, actor, Institution(code=code, name=name, address=address), persons)
     server = _own_server()
     if server is not None:
         central_url = get_settings().central_database_url.get_secret_value()
@@ -170,7 +165,7 @@ def _own_server() -> EmbeddedPostgres | None:
 
 
 def _tidy(person: NewPerson) -> NewPerson:
-    return NewPerson(" ".join(person.name.split()), person.email.strip().lower())
+    return NewPerson(tidy_name(person.name), tidy_email(person.email))
 
 
 def _check_institution(code: str, name: str, address: str | None) -> list[FieldProblem]:
@@ -190,19 +185,11 @@ def _check_institution(code: str, name: str, address: str | None) -> list[FieldP
 
 
 def _check_person(field: str, person: NewPerson) -> list[FieldProblem]:
-    problems = []
-    who = {"manager": "hospital administrator", "doctor": "doctor"}[field]
-    if not 2 <= len(person.name) <= _MOST_NAME or not person.name.isprintable():
-        message = f"The {who}'s name has from 2 to {_MOST_NAME} characters."
-        problems.append(FieldProblem(f"{field}_name", message))
-    if (
-        not _EMAIL.fullmatch(person.email)
-        or len(person.email) > _MOST_EMAIL
-        or not person.email.isprintable()
-    ):
-        message = f"The {who}'s e-mail address is not one, for example name@hospital.org."
-        problems.append(FieldProblem(f"{field}_email", message))
-    return problems
+    whose = {"manager": "The hospital administrator's", "doctor": "The doctor's"}[field]
+    return [
+        *name_problems(person.name, field=f"{field}_name", whose=f"{whose} name"),
+        *email_problems(person.email, field=f"{field}_email", whose=f"{whose} e-mail address"),
+    ]
 
 
 def _refuse_taken(central: Session, code: str, emails: Sequence[str]) -> None:
@@ -213,20 +200,23 @@ def _refuse_taken(central: Session, code: str, emails: Sequence[str]) -> None:
         raise Conflict(f"Somebody signs in as {taken[0]} already; use another e-mail address.")
 
 
-def _insert(central: Session, actor: Actor, institution: Institution, accounts: Sequence[NewAccount]) -> None:
+def _insert(
+    central: Session, actor: Actor, institution: Institution, people: Mapping[Role, NewPerson]
+) -> list[NewAccount]:
     try:
         central.add(institution)
         central.flush()
-        central.add_all(
+        workers = [
             MedicalWorker(
-                email=account.email,
-                password_hash=hash_password(account.password),
-                name=account.name,
-                role=account.role,
+                email=person.email,
+                password_hash=None,
+                name=person.name,
+                role=role,
                 institution_id=institution.id,
             )
-            for account in accounts
-        )
+            for role, person in people.items()
+        ]
+        central.add_all(workers)
         central.flush()
     except IntegrityError as error:
         raise Conflict("Somebody has just added this institution or one of these people.") from error
@@ -235,5 +225,11 @@ def _insert(central: Session, actor: Actor, institution: Institution, accounts: 
         actor=actor,
         action="institution_added",
         target=f"institution {institution.code}",
-        details={"accounts": [str(account.role) for account in accounts]},
+        details={"accounts": [str(role) for role in people]},
     )
+    accounts = []
+    for worker in workers:
+        central.refresh(worker)  # what the database filled in
+        link = issue_link(central, worker, actor=actor)
+        accounts.append(NewAccount(worker.name, worker.email, Role(worker.role), link))
+    return accounts

@@ -11,8 +11,10 @@ from db.central import MedicalWorker
 
 FREE_ATTEMPTS = 5
 FIRST_WAIT = 60  # seconds
-LONGEST_WAIT = 3600  # seconds
-_MOST_DOUBLINGS = 6  # 64 minutes, over the longest wait
+# Seconds. Whoever knows somebody's e-mail address can keep them out; never for longer than this after the last try, and
+# an administrator's one-time link opens the account at once.
+LONGEST_WAIT = 900
+_MOST_DOUBLINGS = 4  # 16 minutes, over the longest wait
 
 
 def find_worker(*, central: Session, email: str) -> MedicalWorker | None:
@@ -40,15 +42,22 @@ def record_failed_attempt(*, central: Session, worker_id: int) -> None:
     )
 
 
-def admit(*, central: Session, worker_id: int) -> bool:
+def admit(*, central: Session, worker_id: int, password_hash: str | None = None) -> bool:
     """Clear the failed attempts of an active, unlocked account; False if it may not sign in.
 
     The check and the change are one statement: of many passwords tried at once, none that is
     compared after the fifth wrong one is let in.
+
+    Parameters
+    ----------
+    password_hash
+        What the password was compared with, which takes a while; one that was replaced meanwhile lets nobody in.
+        None: somebody else vouches for the person.
     """
+    compared = [MedicalWorker.password_hash == password_hash] if password_hash is not None else []
     admitted = central.scalar(
         update(MedicalWorker)
-        .where(MedicalWorker.id == worker_id, MedicalWorker.is_active, _not_locked())
+        .where(MedicalWorker.id == worker_id, MedicalWorker.is_active, _not_locked(), *compared)
         .values(failed_attempts=0, locked_until=None, last_seen_at=func.now())
         .returning(MedicalWorker.id)
         .execution_options(synchronize_session=False)

@@ -7,6 +7,8 @@ from collections.abc import Callable
 import pytest
 from fastapi.testclient import TestClient
 
+from app.auth.one_time_link import choose_password
+from app.databases import central_session
 from tests.integration.conftest import Consortium
 from tests.integration.institution_facts import ask_for_approval
 
@@ -82,7 +84,7 @@ def test_institutions_are_listed_deactivated_and_taken_back_in(
     assert back.json()["is_active"] is True
 
 
-def test_an_institution_is_added_with_passwords_that_are_answered_once(
+def test_an_institution_is_added_with_links_that_are_answered_once(
     consortium: Consortium, api: TestClient, token_of: TokenOf
 ) -> None:
     admin = token_of("admin")
@@ -91,13 +93,17 @@ def test_an_institution_is_added_with_passwords_that_are_answered_once(
     body = added.json()
     assert (body["database_made"], len(body["accounts"])) == (False, 1)
     assert "python -m fl.runtime.supernode" in body["site_commands"]
+    link = body["accounts"][0]["link"]
+    assert link["email"] == "mara@lakeside.example.org"
+    token = link["link"].removeprefix("http://testserver/set_password#")
+    with central_session() as central:
+        choose_password(central, token=token, password="some words of nobody's")
     signed_in = api.post(
-        "/auth/login",
-        json={"email": "mara@lakeside.example.org", "password": body["accounts"][0]["password"]},
+        "/auth/login", json={"email": "mara@lakeside.example.org", "password": "some words of nobody's"}
     )
     assert signed_in.status_code == 200
     assert api.post("/institutions", headers=admin, json=LAKESIDE).status_code == 409
-    assert body["accounts"][0]["password"] not in api.get("/institutions", headers=admin).text
+    assert token not in api.get("/institutions", headers=admin).text
 
 
 @pytest.mark.parametrize("missing", ["code", "name", "manager"])

@@ -8,6 +8,8 @@ from typing import Any
 
 from fastapi.testclient import TestClient
 
+from tests.integration.conftest import PEOPLE
+
 ADMIN, SCIENTIST, DOCTOR, NURSE, MANAGER = "admin", "scientist", "doctor", "nurse", "manager"
 EVERYBODY = {ADMIN, SCIENTIST, DOCTOR, NURSE, MANAGER}
 CLINICIANS = {DOCTOR, NURSE}
@@ -21,6 +23,8 @@ DECISION = {"approve": True, "settings_sha256": "0" * 64}
 WHO_MAY: dict[tuple[str, str], tuple[set[str] | None, dict[str, Any] | None]] = {
     ("get", "/health"): (None, None),
     ("post", "/auth/login"): (None, None),
+    ("post", "/auth/refresh"): (None, None),
+    ("post", "/auth/logout"): (EVERYBODY, None),
     ("get", "/patients"): (CLINICIANS, None),
     ("post", "/patients"): (CLINICIANS, ENTRY),
     ("get", "/patients/export"): ({DOCTOR}, None),
@@ -79,6 +83,15 @@ WHO_MAY: dict[tuple[str, str], tuple[set[str] | None, dict[str, Any] | None]] = 
     ),
     ("post", "/institutions/{code}/deactivate"): ({ADMIN}, {"reason": "for a test"}),
     ("post", "/institutions/{code}/reactivate"): ({ADMIN}, {"reason": "for a test"}),
+    ("get", "/workers"): ({ADMIN, MANAGER}, None),
+    ("post", "/workers"): (
+        {ADMIN, MANAGER},
+        {"name": "A. Nurse", "email": PEOPLE["nurse"][0], "role": "nurse", "institution": "northeast"},
+    ),
+    ("get", "/workers/{worker_id}"): ({ADMIN, MANAGER}, None),
+    ("patch", "/workers/{worker_id}"): ({ADMIN, MANAGER}, {"row_version": 1}),
+    ("post", "/workers/{worker_id}/reset-link"): ({ADMIN, MANAGER}, None),
+    ("post", "/workers/{worker_id}/end-sessions"): ({ADMIN, MANAGER}, None),
     ("get", "/participation"): ({MANAGER}, None),
     ("put", "/participation"): ({MANAGER}, {"consent": "open"}),
     ("post", "/participation/approvals/{run_id}"): ({MANAGER}, DECISION),
@@ -91,7 +104,9 @@ def _operations(api: TestClient) -> list[tuple[str, str]]:
 
 
 def _address(path: str) -> str:
-    return path.format(patient_id=uuid.uuid4(), run_id=1, version="v1", trigger_id=1, code="northeast")
+    return path.format(
+        patient_id=uuid.uuid4(), run_id=1, version="v1", trigger_id=1, code="northeast", worker_id=9999
+    )
 
 
 def _send(
@@ -115,6 +130,8 @@ def test_every_route_by_every_role(
             continue
         for person in EVERYBODY:
             status = _send(api, method, path, headers[person], body)
+            if path == "/auth/logout":
+                headers[person] = token_of(person)
             if person in who:
                 # An import without a file is 422.
                 refused = (401, 403, 500) if path.endswith("/import") else (401, 403, 422, 500)

@@ -73,7 +73,9 @@ def web(consortium: Any, tmp_path: Path) -> Iterator[httpx.Client]:
 
 
 def test_pages_api_and_cookie_on_one_port(web: httpx.Client, consortium: Any, tmp_path: Path) -> None:
-    page = web.get("/")
+    page = web.get("/", headers={"Accept": "text/html"})
+    assert re.match(r"fedcost_browser=[\w-]{43}; HttpOnly; Path=/; SameSite=lax$", page.headers["set-cookie"])
+    assert "set-cookie" not in web.get("/", headers={"Accept": "text/html"}).headers, "it has one"
     assert "text/html" in page.headers["content-type"]
     for name, value in {
         "x-content-type-options": "nosniff",
@@ -97,7 +99,7 @@ def test_pages_api_and_cookie_on_one_port(web: httpx.Client, consortium: Any, tm
 
     with central_session() as central:
         session, _ = sessions.open_session(central, worker=consortium.workers["nurse"])
-        ticket = sessions.issue_ticket(central, session_id=session.id)
+        ticket = sessions.issue_ticket(central, session_id=session.id, browser=web.cookies["fedcost_browser"])
     foreign = {"Origin": "https://elsewhere.example"}
     body = {"ticket": ticket}
     assert web.post("/auth/session", json=body, headers=foreign).status_code == 403
@@ -107,12 +109,15 @@ def test_pages_api_and_cookie_on_one_port(web: httpx.Client, consortium: Any, tm
         assert web.post("/auth/session", content=content, headers=json_type).status_code == 400
     assert web.post("/auth/session", data=body).status_code == 400
 
+    for other in ("fedcost_browser=another-one", "fedcost_browser=", "nothing=1"):
+        refused = web.post("/auth/session", json=body, headers={"Cookie": other})
+        assert refused.status_code == 401, "the ticket was made for another browser"
     traded = web.post("/auth/session", json=body, headers={"Origin": str(web.base_url).rstrip("/")})
     assert traded.status_code == 204
     cookie = traded.headers["set-cookie"]
     assert re.match(r"fedcost_session=[\w-]{43};", cookie)
     assert "HttpOnly" in cookie
-    assert "SameSite=lax" in cookie
+    assert "SameSite=strict" in cookie
     assert "Secure" not in cookie
     assert web.post("/auth/session", json=body).status_code == 401, "a ticket is good for one trade"
 

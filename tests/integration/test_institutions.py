@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import create_engine, make_url, select
 
-from app.auth.passwords import check_password
+from app.auth.one_time_link import link_holder
 from app.databases import central_session, site_database_url, site_session
 from app.errors import Conflict, InvalidInput, NotFound, PermissionRefused, SiteUnavailable
 from app.permissions import PERMISSIONS, Permission
@@ -190,11 +190,13 @@ def test_where_the_site_is_run_elsewhere_the_hospital_gets_its_accounts_and_the_
         "1 Lake Road",
         True,
     )
-    passwords = {account.email: account.password for account in added.accounts}
-    assert len(set(passwords.values())) == 2 and all(len(each) >= 16 for each in passwords.values())
+    tokens = {account.email: account.link.path.partition("#")[2] for account in added.accounts}
+    assert len(set(tokens.values())) == 2
     for worker in people:
-        assert check_password(passwords[worker.email], worker.password_hash)
-        assert passwords[worker.email] not in str(event.details)
+        assert worker.password_hash is None, "nobody but its owner chooses a password"
+        with central_session() as central:
+            assert link_holder(central, token=tokens[worker.email]).email == worker.email
+        assert tokens[worker.email] not in str(event.details)
     assert (event.action, event.target) == ("institution_added", "institution lakeside")
     with pytest.raises(SiteUnavailable):
         _open_as(consortium, "lakeside")

@@ -12,8 +12,9 @@ from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import DeclarativeBase
 
+import db.accounts
 import db.audit_trail
-import db.federation  # noqa: F401
+import db.federation  # noqa: F401 - its tables belong to the metadata
 from db.central import CENTRAL_APPEND_ONLY, CentralBase
 from db.migrate import migrate_central, migrate_site
 from db.provision import DatabaseUrls

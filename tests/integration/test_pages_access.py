@@ -126,7 +126,7 @@ def test_an_account_switched_off_is_out_at_the_next_rerun(consortium: Consortium
     assert "session has ended" in words(app)
 
 
-def test_a_changed_role_takes_effect_at_the_next_rerun(consortium: Consortium) -> None:
+def test_a_changed_role_needs_a_new_sign_in_and_then_takes_effect(consortium: Consortium) -> None:
     app = page_of(consortium, "admin", "training")
     with consortium.central() as central:
         central.execute(
@@ -136,5 +136,8 @@ def test_a_changed_role_takes_effect_at_the_next_rerun(consortium: Consortium) -
         )
         central.commit()
     app.run()
+    assert not app.title
+    assert "session has ended" in words(app)
+    app = page_of(consortium, "admin", "training")
     assert app.title[0].value == "Training"
     assert not any(button.key == "training_start" for button in app.button)

@@ -7,8 +7,9 @@ from typing import Any
 from sqlalchemy import select
 from streamlit.testing.v1 import AppTest
 
-from app.auth.passwords import check_password
-from db.central import Institution, MedicalWorker
+from app.auth.one_time_link import link_holder
+from app.databases import central_session
+from db.central import Institution
 from db.site import Participation, RunApproval
 from tests.integration.conftest import Consortium
 from tests.integration.institution_facts import add_run, answer_presence, ask_for_approval, say
@@ -99,6 +100,7 @@ def test_the_overview_of_a_hospitals_administrator(consortium: Consortium) -> No
         "Runs waiting for your approval": "0",
         "Last run": "None yet",
         "Model in use": "None yet",
+        "People who can sign in": "3",
     }
     assert "Northeast Hospital" in words(app)
     ask_for_approval(consortium, "northeast", 5)
@@ -158,7 +160,7 @@ def test_an_institution_is_deactivated_and_taken_back_in_with_a_reason(consortiu
     assert "Taken back in by The admin" in words(app)
 
 
-def test_an_institution_is_added_and_its_passwords_are_shown_once(consortium: Consortium) -> None:
+def test_an_institution_is_added_and_its_links_are_shown_once(consortium: Consortium) -> None:
     app = page_of(consortium, "admin", "institutions")
     app.button("institution_open_add").click().run()
     entry = {
@@ -177,18 +179,11 @@ def test_an_institution_is_added_and_its_passwords_are_shown_once(consortium: Co
     assert not app.error and not app.exception
     said = words(app)
     assert "Lakeside Hospital was added." in said and "shown only now" in said
-    assert (
-        "python -m fl.runtime.supernode" in app.code[0].value and "INSTITUTION=lakeside" in app.code[0].value
-    )
-    [row] = tables(app)[0]
-    assert row["Sign in as"] == "`mara@lakeside.example.org`"
-    assert row["Role"] == "Hospital administrator"
-    password = row["Password"].strip("`")
-    with consortium.central() as central:
-        hashed = central.scalars(
-            select(MedicalWorker.password_hash).where(MedicalWorker.email == "mara@lakeside.example.org")
-        ).one()
-    assert check_password(password, hashed)
+    link, commands = (code.value for code in app.code)
+    assert "python -m fl.runtime.supernode" in commands and "INSTITUTION=lakeside" in commands
+    assert "Mara Lake, hospital administrator" in said.replace("*", "")
+    with central_session() as central:
+        holder = link_holder(central, token=link.partition("/set_password#")[2])
+    assert holder.email == "mara@lakeside.example.org"
     app.button("institution_added_done").click().run()
-    assert not [row for table in tables(app) for row in table if "Password" in row]
     assert not app.code and "institution_added" not in app.session_state

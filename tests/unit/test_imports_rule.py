@@ -39,9 +39,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "fl.onnx_file",
         "fl.sequential",
     ),
-    # It makes accounts, and the database of a Site.
-    "app.services.institution_adding": ("app.services", "app.auth.passwords", "db", "fl.features"),
-    "app.auth": ("app.services", "app.auth", "db"),
+    "app.auth": ("app.services", "app.auth", "db", "fl.features"),
     "app.main": (
         "api",
         "app.auth",

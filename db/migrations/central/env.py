@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
+import db.accounts
 import db.audit_trail
 import db.federation  # noqa: F401 - its tables belong to the same metadata
 from db.central import CentralBase
