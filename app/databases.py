@@ -78,7 +78,7 @@ def housekeeping_session(institution_code: str) -> Iterator[Session]:
 def served_institutions() -> list[str]:
     """Return the codes of the institutions whose databases this process may open."""
     settings = get_settings()
-    return sorted({*settings.site_database_urls, *site_url_file(settings.data_dir).read()})
+    return sorted({*settings.site_database_urls, *site_url_file(settings.data_dir).read("app")})
 
 
 def site_database_url(institution_code: str) -> str | None:
@@ -87,7 +87,7 @@ def site_database_url(institution_code: str) -> str | None:
     secret = settings.site_database_urls.get(institution_code)
     if secret is not None:
         return secret.get_secret_value()
-    return site_url_file(settings.data_dir).read().get(institution_code)
+    return site_url_file(settings.data_dir).read("app").get(institution_code)
 
 
 @contextmanager

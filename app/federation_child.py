@@ -17,6 +17,7 @@ from app.settings import PROJECT_ROOT, Settings
 COMMAND = (sys.executable, "-m", "fl.runtime.supervisor")
 RESTART_AFTER = 1.0  # seconds
 STOP_WITHIN = 10.0  # seconds
+NOT_FOR_TRAINING = ("SITE_DATABASE_URLS", "JWT_SECRET", "STREAMLIT_SERVER_COOKIE_SECRET")
 
 logger = logging.getLogger(__name__)
 
@@ -52,13 +53,19 @@ async def _start(settings: Settings) -> Process:
         return await asyncio.create_subprocess_exec(
             *COMMAND,
             cwd=PROJECT_ROOT,
-            env={**os.environ, "DATA_DIR": str(settings.data_dir)},
+            env=_environment(settings),
             # The supervisor reads its end: end of file says that this process is gone, however it went.
             stdin=asyncio.subprocess.PIPE,
             stdout=log,
             stderr=log,
             start_new_session=True,
         )
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    """Everything but the URLs by which this process reads patients: SuperNodes have a role of their own."""
+    own = {name: value for name, value in os.environ.items() if name not in NOT_FOR_TRAINING}
+    return {**own, "DATA_DIR": str(settings.data_dir)}
 
 
 async def _stop(supervisor: Process) -> None:

@@ -79,7 +79,7 @@ def known_trails(environment: Mapping[str, str]) -> dict[str, str]:
         if single := environment.get("SITE_DATABASE_URL"):
             trails.setdefault(environment.get("INSTITUTION", "site"), single)
         data_dir = environment.get("DATA_DIR")
-        return {**trails, **(site_url_file(Path(data_dir)).read() if data_dir else {})}
+        return {**trails, **(site_url_file(Path(data_dir)).read("app") if data_dir else {})}
     server = EmbeddedPostgres(read_options(environment).data_dir)
     codes = _codes(trails[CENTRAL])
     return {**trails, **{code: server.url(f"site_{code}") for code in codes}}

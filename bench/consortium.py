@@ -107,8 +107,8 @@ class Consortium:
         self.data_dir.mkdir(parents=True, exist_ok=True)
         environment = {
             **os.environ,
-            "CENTRAL_DATABASE_URL": self.urls.central,
-            "SITE_DATABASE_URLS": json.dumps(self.urls.sites),
+            "CENTRAL_DATABASE_URL": self.urls.app_central,
+            "SITE_TRAIN_DATABASE_URLS": json.dumps(self.urls.train_sites),
             "DATA_DIR": str(self.data_dir),
             "FLOWER_RUNTIME": self.runtime,
         }

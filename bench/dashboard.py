@@ -156,8 +156,8 @@ def _database(folder: Path) -> Iterator[str]:
                 "DEMO_MODE": "false",
                 "FEDERATION": "false",
                 "DATA_DIR": str(folder),
-                "CENTRAL_DATABASE_URL": urls.central,
-                "SITE_DATABASE_URLS": json.dumps(urls.sites),
+                "CENTRAL_DATABASE_URL": urls.app_central,
+                "SITE_DATABASE_URLS": json.dumps(urls.app_sites),
                 "JWT_SECRET": uuid.uuid4().hex,
             }
         )

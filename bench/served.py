@@ -36,8 +36,8 @@ def serving(application: str, hospital: Hospital, data_dir: Path) -> Iterator[in
         "DEMO_MODE": "false",
         "FEDERATION": "false",
         "DATA_DIR": str(data_dir),
-        "CENTRAL_DATABASE_URL": hospital.urls.central,
-        "SITE_DATABASE_URLS": json.dumps(hospital.urls.sites),
+        "CENTRAL_DATABASE_URL": hospital.urls.app_central,
+        "SITE_DATABASE_URLS": json.dumps(hospital.urls.app_sites),
         "JWT_SECRET": secrets.token_urlsafe(32),
     }
     command = [sys.executable, "-m", "uvicorn", application, "--host", HOST, "--port", str(port)]

@@ -38,10 +38,12 @@ log_error_verbosity = 'terse'
 log_min_messages = 'warning'
 """
 
-# The superuser may go anywhere, every other role only into the database of its own name.
+# The superuser may go anywhere, and copy the server to a replica. Every other role enters only the database whose
+# name is its own, or that of a role it is a member of: so `db.provision` says who belongs to which database.
 HOST_BASED_AUTHENTICATION = """\
-host all      postgres 127.0.0.1/32 scram-sha-256
-host sameuser all      127.0.0.1/32 scram-sha-256
+host all         postgres 127.0.0.1/32 scram-sha-256
+host replication postgres 127.0.0.1/32 scram-sha-256
+host samerole    all      127.0.0.1/32 scram-sha-256
 """
 
 logger = logging.getLogger(__name__)
@@ -78,10 +80,13 @@ class EmbeddedPostgres:
         self._layout.make()
         with self._exclusively():
             if self._running_already():
+                if self._admit_roles():
+                    self._reload(postgres_programs(self._layout))
                 return
             programs = postgres_programs(self._layout)
             if not self._layout.cluster.exists():
                 self._make_cluster(programs)
+            self._admit_roles()
             self._refuse_other_version()
             self._clear_after_crash()
             self._start_on_free_port(programs)
@@ -172,12 +177,23 @@ class EmbeddedPostgres:
         if status != 0:
             shutil.rmtree(fresh)
             raise PostgresFailed(f"The database could not be created.\n{self._log_tail()}")
-        (fresh / "pg_hba.conf").write_text(HOST_BASED_AUTHENTICATION)
         with (fresh / "postgresql.conf").open("a") as configuration:
             configuration.write(CONFIGURATION)
         self._layout.superuser_password.touch(mode=0o600)
         self._layout.superuser_password.write_text(password)
         fresh.rename(self._layout.cluster)
+
+    def _admit_roles(self) -> bool:
+        """Write pg_hba.conf if an earlier version of this software wrote another; answer whether it did."""
+        rules = self._layout.cluster / "pg_hba.conf"
+        if rules.read_text() == HOST_BASED_AUTHENTICATION:
+            return False
+        rules.write_text(HOST_BASED_AUTHENTICATION)
+        return True
+
+    def _reload(self, programs: Path) -> None:
+        if self._run([str(programs / "pg_ctl"), "-D", str(self._layout.cluster), "reload"]) != 0:
+            raise PostgresFailed(f"PostgreSQL did not read its rules of access again.\n{self._log_tail()}")
 
     def _refuse_other_version(self) -> None:
         made_by = (self._layout.cluster / "PG_VERSION").read_text().strip()

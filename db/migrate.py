@@ -1,4 +1,4 @@
-"""Brings a central or a site database to the newest schema; also a command, `python -m db.migrate`."""
+"""Brings a central or a site database to the newest schema and privileges; also a command, `python -m db.migrate`."""
 
 from __future__ import annotations
 
@@ -6,15 +6,14 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Literal
 
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import create_engine, text
 
+from db.granting import grant_privileges
 from db.logs import configure_logs
-
-Kind = Literal["central", "site"]
+from db.privileges import DatabaseKind
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 # Any number that nothing else in this project locks: two processes never migrate one database at a time.
@@ -31,7 +30,7 @@ def migrate_site(url: str) -> None:
     _upgrade("site", url)
 
 
-def _upgrade(kind: Kind, url: str) -> None:
+def _upgrade(kind: DatabaseKind, url: str) -> None:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS / kind))
     config.set_main_option("path_separator", "os")
@@ -42,12 +41,17 @@ def _upgrade(kind: Kind, url: str) -> None:
             connection.commit()
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
+            with connection.begin():
+                grant_privileges(connection, kind)
     finally:
         engine.dispose()  # ends the session, and with it the lock
 
 
 def migrate_environment() -> list[str]:
-    """Migrate the databases that CENTRAL_DATABASE_URL, SITE_DATABASE_URLS and SITE_DATABASE_URL name.
+    """Migrate the databases that the environment names, as their owners.
+
+    CENTRAL_OWNER_DATABASE_URL, SITE_OWNER_DATABASE_URLS and SITE_OWNER_DATABASE_URL are the owners' URLs. With none
+    of them those of the same names without OWNER are taken, which is right where the owner is the only role.
 
     Returns
     -------
@@ -55,11 +59,16 @@ def migrate_environment() -> list[str]:
         What was migrated, one word or two each; empty if the environment names no database.
     """
     migrated = []
-    if central := os.environ.get("CENTRAL_DATABASE_URL"):
+    names = ("CENTRAL_{}DATABASE_URL", "SITE_{}DATABASE_URLS", "SITE_{}DATABASE_URL")
+    as_owner = any(os.environ.get(name.format("OWNER_")) for name in names)
+    central, several, single = (
+        os.environ.get(name.format("OWNER_" if as_owner else ""), "") for name in names
+    )
+    if central:
         migrate_central(central)
         migrated.append("central database")
-    sites: dict[str, str] = json.loads(os.environ.get("SITE_DATABASE_URLS") or "{}")
-    if single := os.environ.get("SITE_DATABASE_URL"):
+    sites: dict[str, str] = json.loads(several or "{}")
+    if single:
         sites.setdefault(os.environ.get("INSTITUTION", "site"), single)
     for code, url in sites.items():
         migrate_site(url)
@@ -71,5 +80,5 @@ if __name__ == "__main__":
     configure_logs("migrate")
     done = migrate_environment()
     if not done:
-        sys.exit("Set CENTRAL_DATABASE_URL, SITE_DATABASE_URLS or SITE_DATABASE_URL.")
+        sys.exit("Set CENTRAL_OWNER_DATABASE_URL, SITE_OWNER_DATABASE_URLS or SITE_OWNER_DATABASE_URL.")
     sys.stdout.write(f"Migrated: {', '.join(done)}.\n")

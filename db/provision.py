@@ -1,4 +1,4 @@
-"""One role and one database each for the consortium and for every institution, on an embedded server."""
+"""One database each for the consortium and for every institution, with their roles, on an embedded server."""
 
 from __future__ import annotations
 
@@ -15,9 +15,33 @@ from sqlalchemy import Connection, create_engine, make_url, text
 from db.embedded import EmbeddedPostgres
 from db.migrate import migrate_central, migrate_site
 from db.private_files import write_private
+from db.privileges import RoleKind, institution_role, role_name
+from db.role_making import make_database, make_group, make_institution_role, make_owner, make_role, quoted
 
 CREDENTIALS = "credentials.json"
-CENTRAL = "central"  # database and role, after the prefix
+CENTRAL = "central"  # database and its owner, after the prefix
+
+
+@dataclass(frozen=True)
+class SiteUrls:
+    """SQLAlchemy URLs of one institution, each with the password of a role that may enter one database only.
+
+    Attributes
+    ----------
+    owner
+        For migrations of the Site's database.
+    app
+        For the web process: every patient, nothing of the tables themselves.
+    train
+        For the SuperNode: what training reads, and no name.
+    central
+        For the institution's own web process, where it runs apart: the central database, of its own people.
+    """
+
+    owner: str
+    app: str
+    train: str
+    central: str
 
 
 @dataclass(frozen=True)
@@ -26,20 +50,24 @@ class DatabaseUrls:
 
     Attributes
     ----------
-    central
-        The consortium's database.
-    sites
-        Institution code -> that institution's database.
+    central, sites
+        For migrations and preparations: the owners of the consortium's database, and of each institution's by code.
+    app_central, app_sites, train_sites, central_of_sites
+        For the processes of the product, as `SiteUrls` says.
     """
 
     central: str
     sites: dict[str, str]
+    app_central: str
+    app_sites: dict[str, str]
+    train_sites: dict[str, str]
+    central_of_sites: dict[str, str]
 
 
 def provision(
     server: EmbeddedPostgres, institution_codes: Sequence[str], *, prefix: str = ""
 ) -> DatabaseUrls:
-    """Make the roles and databases that are missing and bring every database to the newest schema.
+    """Make the roles and databases that are missing and bring every database to the newest schema and privileges.
 
     Parameters
     ----------
@@ -48,14 +76,23 @@ def provision(
     institution_codes
         One site database is made for each.
     prefix
-        Begins the name of every role and database, so that one server can hold several consortia.
+        Begins the name of every database, so that one server can hold several consortia.
     """
-    central, names = f"{prefix}{CENTRAL}", _site_names(institution_codes, prefix)
-    urls = _make_databases(server, (central, *names.values()))
-    migrate_central(urls[central])
-    for name in names.values():
-        migrate_site(urls[name])
-    return DatabaseUrls(urls[central], {code: urls[name] for code, name in names.items()})
+    central = f"{prefix}{CENTRAL}"
+    with _superuser(server) as maker:
+        owner = maker.database(central)
+        app = maker.role(RoleKind.APP, central)
+        maker.group(RoleKind.SITES, central)
+    migrate_central(owner)
+    sites = {code: provision_site(server, code, prefix=prefix) for code in institution_codes}
+    return DatabaseUrls(
+        central=owner,
+        sites={code: urls.owner for code, urls in sites.items()},
+        app_central=app,
+        app_sites={code: urls.app for code, urls in sites.items()},
+        train_sites={code: urls.train for code, urls in sites.items()},
+        central_of_sites={code: urls.central for code, urls in sites.items()},
+    )
 
 
 def provision_all(server: EmbeddedPostgres, institution_codes: Sequence[str]) -> DatabaseUrls:
@@ -67,16 +104,24 @@ def provision_all(server: EmbeddedPostgres, institution_codes: Sequence[str]) ->
             known = connection.scalars(text("SELECT code FROM institutions ORDER BY code")).all()
     finally:
         engine.dispose()
-    added = {code: provision_site(server, code) for code in known if code not in urls.sites}
-    return DatabaseUrls(urls.central, {**urls.sites, **added})
+    return provision(server, (*institution_codes, *(code for code in known if code not in urls.sites)))
 
 
-def provision_site(server: EmbeddedPostgres, institution_code: str, *, prefix: str = "") -> str:
-    """Make the role and the database of one institution, or find them, and migrate it; return its URL."""
-    (name,) = _site_names((institution_code,), prefix).values()
-    url = _make_databases(server, (name,))[name]
-    migrate_site(url)
-    return url
+def provision_site(server: EmbeddedPostgres, institution_code: str, *, prefix: str = "") -> SiteUrls:
+    """Make the roles and the database of one institution, or find them, and migrate it.
+
+    The central database must have been made before.
+    """
+    central, site = f"{prefix}{CENTRAL}", f"{prefix}site_{institution_code}"
+    with _superuser(server) as maker:
+        urls = SiteUrls(
+            owner=maker.database(site),
+            app=maker.role(RoleKind.APP, site),
+            train=maker.role(RoleKind.TRAIN, site),
+            central=maker.institution(central, institution_code),
+        )
+    migrate_site(urls.owner)
+    return urls
 
 
 def prefix_of(central_url: str) -> str:
@@ -93,45 +138,63 @@ def prefix_of(central_url: str) -> str:
     return name.removesuffix(CENTRAL)
 
 
-def _site_names(institution_codes: Sequence[str], prefix: str) -> dict[str, str]:
-    return {code: f"{prefix}site_{code}" for code in institution_codes}
+class _Maker:
+    """Makes roles and databases as the superuser, and returns how to connect as them."""
+
+    def __init__(self, server: EmbeddedPostgres, connection: Connection, passwords: dict[str, str]) -> None:
+        self._server, self._connection, self._passwords = server, connection, passwords
+
+    def database(self, name: str) -> str:
+        """Make a database and its owner, who bears its name; return the owner's URL."""
+        make_owner(self._connection, name, self._password(name))
+        make_database(self._connection, name, name)
+        return self._url(name, name)
+
+    def role(self, kind: RoleKind, database: str) -> str:
+        """Make one of a database's roles that own nothing; return its URL."""
+        name = role_name(kind, database)
+        make_role(self._connection, name, self._password(name), kind)
+        self._admit(name, database)
+        return self._url(name, database)
+
+    def group(self, kind: RoleKind, database: str) -> None:
+        """Make one of a database's roles that others are members of."""
+        name = role_name(kind, database)
+        make_group(self._connection, name)
+        self._admit(name, database)
+
+    def institution(self, central: str, code: str) -> str:
+        """Make the role by which an institution enters the central database; return its URL."""
+        password = self._password(institution_role(central, code))
+        return self._url(make_institution_role(self._connection, central, code, password), central)
+
+    def _admit(self, role: str, database: str) -> None:
+        """Let a role pass pg_hba.conf, which asks for membership in the role that bears the database's name.
+
+        Without INHERIT and SET it gives nothing else: neither the owner's privileges nor the right to become it.
+        """
+        owner, member = quoted(self._connection, database), quoted(self._connection, role)
+        self._connection.exec_driver_sql(
+            f"GRANT {owner} TO {member} WITH ADMIN FALSE, INHERIT FALSE, SET FALSE"
+        )
+
+    def _password(self, role: str) -> str:
+        return self._passwords.setdefault(role, secrets.token_urlsafe(24))
+
+    def _url(self, role: str, database: str) -> str:
+        return self._server.url(database, role, self._passwords[role])
 
 
-def _make_databases(server: EmbeddedPostgres, names: Sequence[str]) -> dict[str, str]:
-    """Make what is missing of roles and databases of these names; return the URL of each."""
+@contextmanager
+def _superuser(server: EmbeddedPostgres) -> Iterator[_Maker]:
+    """Give what makes roles and databases; one process at a time, and the passwords are kept."""
     with _credentials(server.data_dir) as passwords:
         engine = create_engine(server.url(), isolation_level="AUTOCOMMIT")
         try:
             with engine.connect() as connection:
-                for name in names:
-                    passwords.setdefault(name, secrets.token_urlsafe(24))
-                    _ensure_role(connection, name, passwords[name])
-                    _ensure_database(connection, name)
+                yield _Maker(server, connection, passwords)
         finally:
             engine.dispose()
-        return {name: server.url(name, name, passwords[name]) for name in names}
-
-
-def _ensure_role(connection: Connection, name: str, password: str) -> None:
-    """Make the role, or give it the password we know: the credentials file may have been lost."""
-    exists = connection.scalar(text("SELECT 1 FROM pg_roles WHERE rolname = :name"), {"name": name})
-    verb = "ALTER" if exists else "CREATE"
-    quoted = _identifier(connection, name)
-    # A statement about roles takes no parameters; the password holds letters, digits, - and _ only.
-    connection.exec_driver_sql(
-        f"{verb} ROLE {quoted} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE PASSWORD '{password}'"
-    )
-
-
-def _ensure_database(connection: Connection, name: str) -> None:
-    quoted = _identifier(connection, name)
-    if not connection.scalar(text("SELECT 1 FROM pg_database WHERE datname = :name"), {"name": name}):
-        connection.exec_driver_sql(f"CREATE DATABASE {quoted} OWNER {quoted}")
-    connection.exec_driver_sql(f"REVOKE ALL ON DATABASE {quoted} FROM PUBLIC")
-
-
-def _identifier(connection: Connection, name: str) -> str:
-    return connection.dialect.identifier_preparer.quote_identifier(name)
 
 
 @contextmanager

@@ -182,8 +182,8 @@ def settings(
         "DEMO_MODE": "true",
         "FEDERATION": "false",
         "DATA_DIR": str(tmp_path),
-        "CENTRAL_DATABASE_URL": demo_databases.central,
-        "SITE_DATABASE_URLS": json.dumps(demo_databases.sites),
+        "CENTRAL_DATABASE_URL": demo_databases.app_central,
+        "SITE_DATABASE_URLS": json.dumps(demo_databases.app_sites),
         "JWT_SECRET": "a secret for tests that nobody else uses",
     }
     for name, value in environment.items():

@@ -14,6 +14,8 @@ from sqlalchemy import create_engine, make_url
 
 from db.embedded import EmbeddedPostgres
 from db.engines import engine_for
+from db.granting import grant_privileges
+from db.privileges import DatabaseKind
 from db.provision import DatabaseUrls
 from tests.log_search import SPOKEN
 
@@ -62,6 +64,7 @@ class KeptDatabase:
     """
 
     server: EmbeddedPostgres
+    kind: DatabaseKind
     name: str
     template: str
     rows: dict[str, bytes] = field(default_factory=dict)
@@ -78,6 +81,11 @@ class KeptDatabase:
                 f"CREATE DATABASE {self.name} TEMPLATE {self.template} OWNER {self.name} STRATEGY FILE_COPY"
             )
             superuser.exec_driver_sql(f"REVOKE ALL ON DATABASE {self.name} FROM PUBLIC")
+        engine.dispose()
+        # What a template has of privileges on the database itself, its copy has not.
+        engine = create_engine(self.server.url(self.name))
+        with engine.begin() as superuser:
+            grant_privileges(superuser, self.kind)
         engine.dispose()
         with self._cursor() as cursor:
             self._shape = _value(cursor, _SHAPE)
@@ -149,7 +157,11 @@ class KeptDatabases:
 
     def __init__(self, server: EmbeddedPostgres, urls: DatabaseUrls, suffix: str) -> None:
         self.urls = urls
-        self._databases = [KeptDatabase(server, name, f"{name}{suffix}") for name in names_of(urls)]
+        central, *sites = names_of(urls)
+        self._databases = [
+            KeptDatabase(server, kind, name, f"{name}{suffix}")
+            for kind, name in (("central", central), *(("site", name) for name in sites))
+        ]
         for database in self._databases:
             database.make()
 
@@ -160,7 +172,7 @@ class KeptDatabases:
 
     def drop(self) -> None:
         """Delete every database."""
-        for url in (self.urls.central, *self.urls.sites.values()):
+        for url in all_urls(self.urls):
             engine_for(url).dispose()
         for database in self._databases:
             database.drop()
@@ -169,3 +181,15 @@ class KeptDatabases:
 def names_of(urls: DatabaseUrls) -> list[str]:
     """Return the names of the databases."""
     return [url.rsplit("/", 1)[1] for url in (urls.central, *urls.sites.values())]
+
+
+def all_urls(urls: DatabaseUrls) -> list[str]:
+    """Return the URL of every role."""
+    return [
+        urls.central,
+        urls.app_central,
+        *urls.sites.values(),
+        *urls.app_sites.values(),
+        *urls.train_sites.values(),
+        *urls.central_of_sites.values(),
+    ]

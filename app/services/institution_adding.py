@@ -117,9 +117,9 @@ def add_institution(
     server = _own_server()
     if server is not None:
         central_url = get_settings().central_database_url.get_secret_value()
-        url = provision_site(server, code, prefix=prefix_of(central_url))
+        urls = provision_site(server, code, prefix=prefix_of(central_url))
         # Read by nobody before the institution is committed: the supervisor asks the central database first.
-        site_url_file(get_settings().data_dir).add(code, url)
+        site_url_file(get_settings().data_dir).add(code, app=urls.app, train=urls.train)
     return AddedInstitution(code, name, accounts, database_made=server is not None)
 
 

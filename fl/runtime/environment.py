@@ -12,7 +12,17 @@ PROJECT_ROOT = Path(__file__).resolve().parent.parent.parent
 # Carried by every process of a federation, whoever started it: the data folder that it belongs to.
 FEDERATION_MARK = "FEDCOST_FEDERATION"
 # Never handed to a child that does not need them.
-SECRETS = ("CENTRAL_DATABASE_URL", "SITE_DATABASE_URLS", "SITE_DATABASE_URL", "JWT_SECRET")
+SECRETS = (
+    "CENTRAL_DATABASE_URL",
+    "CENTRAL_READ_DATABASE_URL",
+    "CENTRAL_OWNER_DATABASE_URL",
+    "SITE_DATABASE_URLS",
+    "SITE_DATABASE_URL",
+    "SITE_OWNER_DATABASE_URLS",
+    "SITE_OWNER_DATABASE_URL",
+    "SITE_TRAIN_DATABASE_URLS",
+    "JWT_SECRET",
+)
 
 
 @dataclass(frozen=True)
@@ -21,8 +31,9 @@ class SupervisorEnvironment:
 
     Attributes
     ----------
-    site_database_urls
-        Institution code -> URL of each SuperNode to run here; empty at a hub whose Sites run elsewhere.
+    site_train_database_urls
+        Institution code -> URL of the role for training in the database of each SuperNode to run here; empty at a
+        hub whose Sites run elsewhere.
     runtime
         `warm` or `stock`.
     superlink_host, superlink_port
@@ -30,7 +41,7 @@ class SupervisorEnvironment:
     """
 
     central_database_url: str
-    site_database_urls: dict[str, str]
+    site_train_database_urls: dict[str, str]
     data_dir: Path
     runtime: str
     superlink_host: str
@@ -44,7 +55,7 @@ class SupervisorEnvironment:
             raise SystemExit(f"FLOWER_RUNTIME must be warm or stock, not {runtime!r}.")
         return cls(
             central_database_url=os.environ["CENTRAL_DATABASE_URL"],
-            site_database_urls=json.loads(os.environ.get("SITE_DATABASE_URLS", "{}")),
+            site_train_database_urls=json.loads(os.environ.get("SITE_TRAIN_DATABASE_URLS", "{}")),
             data_dir=Path(os.environ.get("DATA_DIR", PROJECT_ROOT / ".data")).resolve(),
             runtime=runtime,
             superlink_host=os.environ.get("SUPERLINK_HOST", "127.0.0.1"),

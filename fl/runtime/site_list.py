@@ -19,8 +19,8 @@ class SiteList:
 
     def read(self) -> dict[str, str]:
         """Return institution code -> URL of its database, of every SuperNode that is to run now."""
-        added = site_url_file(self._environment.data_dir).read()
-        urls = {**added, **self._environment.site_database_urls}
+        added = site_url_file(self._environment.data_dir).read("train")
+        urls = {**added, **self._environment.site_train_database_urls}
         with self._sessions() as session:
             active = set(session.scalars(select(Institution.code).where(Institution.is_active)))
         return {code: url for code, url in urls.items() if code in active}

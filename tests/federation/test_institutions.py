@@ -17,7 +17,7 @@ from db.central import Institution
 from db.cohort import generate
 from db.embedded import EmbeddedPostgres
 from db.engines import engine_for, sessions_for
-from db.provision import prefix_of, provision, provision_site
+from db.provision import SiteUrls, prefix_of, provision, provision_site
 from db.site import Participation, Patient
 from db.site_urls import SiteUrlFile
 from db.states import RunStatus
@@ -46,18 +46,18 @@ def consortium(postgres_server: EmbeddedPostgres, tmp_path: Path) -> Iterator[Co
         engine_for(url).dispose()
 
 
-def _add(consortium: Consortium, server: EmbeddedPostgres, code: str) -> str:
-    """Add an institution with patients, as the service does; return its database's URL."""
-    url = provision_site(server, code, prefix=prefix_of(consortium.urls.central))
+def _add(consortium: Consortium, server: EmbeddedPostgres, code: str) -> SiteUrls:
+    """Add an institution with patients, as the service does; return the URLs of its database."""
+    urls = provision_site(server, code, prefix=prefix_of(consortium.urls.central))
     people = _rows("northwest", 9)
     columns = [*FEATURE_NAMES, "insurance_cost"]
-    with sessions_for(url)() as site, site.begin():
+    with sessions_for(urls.owner)() as site, site.begin():
         names = {"first_name": "Test", "last_name": "Patient"}
         site.execute(insert(Patient), [{**names, **row} for row in people[columns].to_dict("records")])
-    SiteUrlFile(consortium.data_dir).add(code, url)
+    SiteUrlFile(consortium.data_dir).add(code, app=urls.app, train=urls.train)
     with consortium.central() as central:
         central.add(Institution(code=code, name="Lakeside Hospital"))
-    return url
+    return urls
 
 
 def _eventually(condition: Callable[[], bool], seconds: float = 30.0) -> None:
@@ -88,13 +88,13 @@ def test_an_institution_joins_pauses_and_leaves_without_a_restart(
 ) -> None:
     before = consortium.processes()
     used = {("ok", None)}
-    url = _add(consortium, postgres_server, "lakeside")
+    urls = _add(consortium, postgres_server, "lakeside")
     _eventually(lambda: _states(consortium).get("lakeside") == "connected")
     assert _outcomes(consortium) == {"northeast": used, "southwest": used, "lakeside": used}
     environment = consortium.processes()["lakeside"].environ()
-    assert url not in environment.values(), "it came over the lifeline, so no other process saw it"
+    assert urls.train not in environment.values(), "it came over the lifeline, so no other process saw it"
 
-    with sessions_for(url)() as site, site.begin():
+    with sessions_for(urls.owner)() as site, site.begin():
         site.add(Participation(consent="paused", changed_by=1, changed_by_name="The manager"))
     assert _outcomes(consortium)["lakeside"] == {("excluded", PAUSED)}
 
@@ -111,4 +111,4 @@ def test_an_institution_joins_pauses_and_leaves_without_a_restart(
     after = consortium.processes()
     for role in ("superlink", "forkserver", *REGIONS):
         assert after[role].pid == before[role].pid, f"{role} was not disturbed"
-    engine_for(url).dispose()
+    engine_for(urls.owner).dispose()

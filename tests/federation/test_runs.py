@@ -61,7 +61,7 @@ def test_a_run_on_real_processes_equals_the_plain_definition(consortium: Consort
     version = consortium.version(run_id)
     assert version is not None and version.status == "champion"
     sites = {}
-    for code, url in consortium.urls.sites.items():
+    for code, url in consortium.urls.train_sites.items():
         data = load_site_data(url, RunSettings().split_salt)
         sites[code] = SiteRows(data.train_inputs, data.train_cost)
     expected = federated(sites, rounds=version.training_round, seed=21, settings=RunSettings())
@@ -105,10 +105,13 @@ def test_no_process_knows_a_database_that_is_not_its_own(consortium: Consortium)
     for role, process in processes.items():
         for member in (process, *_living(process.children(recursive=True))):
             known = " ".join([*member.environ().values(), *member.cmdline()])
-            foreign = [code for code, url in consortium.urls.sites.items() if url in known and code != role]
+            urls = consortium.urls
+            foreign = [code for code, url in urls.train_sites.items() if url in known and code != role]
             assert not foreign, f"{role} knows the databases of {foreign}"
             if role != "superlink":
-                assert consortium.urls.central not in known
+                assert urls.app_central not in known
+            for url in (urls.central, *urls.sites.values(), *urls.app_sites.values()):
+                assert url not in known, f"{role} knows a role that is not for training"
 
 
 def test_telemetry_updates_and_installs_are_switched_off(consortium: Consortium) -> None:

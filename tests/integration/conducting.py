@@ -79,8 +79,8 @@ def conduct_run(
     urls: DatabaseUrls, run_id: int, grid: LocalGrid | None = None, patience: float = 0.0
 ) -> RunRecorder:
     """Conduct a Run to its end; what ends it early is raised."""
-    recorder = RunRecorder(urls.central, run_id, patience)
-    conduct(grid or LocalGrid(urls.sites), recorder.plan(), recorder)
+    recorder = RunRecorder(urls.app_central, run_id, patience)
+    conduct(grid or LocalGrid(urls.train_sites), recorder.plan(), recorder)
     return recorder
 
 

@@ -104,8 +104,8 @@ def consortium(
         "DEMO_MODE": "false",
         "FEDERATION": "false",
         "DATA_DIR": str(tmp_path),
-        "CENTRAL_DATABASE_URL": databases.central,
-        "SITE_DATABASE_URLS": json.dumps(databases.sites),
+        "CENTRAL_DATABASE_URL": databases.app_central,
+        "SITE_DATABASE_URLS": json.dumps(databases.app_sites),
         "JWT_SECRET": "a secret for tests that nobody else uses",
     }
     for name, value in environment.items():

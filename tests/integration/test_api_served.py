@@ -209,4 +209,4 @@ def test_the_settings_reach_the_supervisor(
     asyncio.run(serve())
     environment = json.loads(told.read_text())
     assert environment["DATA_DIR"] == str(tmp_path)
-    assert environment["CENTRAL_DATABASE_URL"] == consortium.urls.central
+    assert environment["CENTRAL_DATABASE_URL"] == consortium.urls.app_central

@@ -13,7 +13,7 @@ import hypothesis
 import hypothesis.strategies as st
 import pytest
 from sqlalchemy import Engine, create_engine, make_url, text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, ProgrammingError
 from sqlalchemy.orm import Session
 
 from app.housekeeping import seal_trails
@@ -45,11 +45,12 @@ AS_SUPERUSER = "SET session_replication_role = replica"  # no trigger stops whoe
 
 @dataclass
 class Chain:
-    """One trail with ten sealed events, and an administrator of its server."""
+    """One trail with ten sealed events, the owner of its tables, and an administrator of its server."""
 
     trail: Trail
     url: str
     superuser: Engine
+    owner: Engine
 
     @property
     def table(self) -> str:
@@ -79,13 +80,16 @@ class Chain:
 def chain(
     consortium: Consortium, postgres_server: EmbeddedPostgres, request: pytest.FixtureRequest
 ) -> Iterator[Chain]:
-    url = consortium.urls.central if request.param == "central" else consortium.urls.sites["northeast"]
+    urls = consortium.urls
+    url = urls.app_central if request.param == "central" else urls.app_sites["northeast"]
     superuser = create_engine(postgres_server.url(make_url(url).database or ""))
-    chain = Chain(request.param, url, superuser)
+    owner = urls.central if request.param == "central" else urls.sites["northeast"]
+    chain = Chain(request.param, url, superuser, create_engine(owner))
     chain.add()
     assert chain.sealed() == 10
     yield chain
     superuser.dispose()
+    chain.owner.dispose()
 
 
 def test_a_chain_that_nobody_touched_is_right_and_goes_on(chain: Chain) -> None:
@@ -194,8 +198,10 @@ def test_a_head_that_was_written_down_tells_of_a_chain_made_anew_and_of_an_end_c
 )
 def test_seals_are_written_once(chain: Chain, table: str, change: str) -> None:
     chain.verify()
-    with pytest.raises(IntegrityError, match="written once and never changed"):
+    with pytest.raises(ProgrammingError, match="permission denied"):
         chain.add(change.format(table=table))
+    with pytest.raises(IntegrityError, match="written once and never changed"), chain.owner.begin() as tables:
+        tables.execute(text(change.format(table=table)))
 
 
 def test_an_event_that_commits_late_is_sealed_late(chain: Chain) -> None:
@@ -335,8 +341,8 @@ def test_the_command_verifies_every_trail_and_compares_with_a_head(
         central.commit()
     seal_trails(set())
     environment = {
-        "CENTRAL_DATABASE_URL": consortium.urls.central,
-        "SITE_DATABASE_URLS": json.dumps(consortium.urls.sites),
+        "CENTRAL_DATABASE_URL": consortium.urls.app_central,
+        "SITE_DATABASE_URLS": json.dumps(consortium.urls.app_sites),
     }
     assert main(environment) == 0
     said = capsys.readouterr().out

@@ -130,7 +130,7 @@ def test_a_rerun_of_a_signed_in_person_is_one_select(browser: AppTest, consortiu
     _sign_in(browser, EMAIL, consortium.password)
     browser.run()
     statements: list[str] = []
-    engine = engine_for(consortium.urls.central)
+    engine = engine_for(consortium.urls.app_central)
 
     def remember(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
         statements.append(statement)

@@ -107,7 +107,7 @@ def _too_few_smokers(body: dict[str, object]) -> dict[str, object]:
 def test_an_evaluation_that_cannot_be_is_rejected_with_the_reason_and_the_others_make_the_version(
     consortium: DatabaseUrls, run_id: int, misbehaviour: Misbehaviour, words: str
 ) -> None:
-    grid = LocalGrid(consortium.sites, {("southwest", "evaluate"): misbehaviour})
+    grid = LocalGrid(consortium.train_sites, {("southwest", "evaluate"): misbehaviour})
     conduct_run(consortium, run_id, grid)
     rejected = results_of(consortium, run_id)["southwest", "evaluate", ROUNDS]
     assert rejected.outcome == "failed" and words in str(rejected.reason)
@@ -168,7 +168,7 @@ def test_the_same_seed_gives_the_same_model_and_it_waits_as_candidate(
 def test_a_site_that_sends_nonsense_is_rejected_with_the_reason_and_the_others_go_on(
     consortium: DatabaseUrls, run_id: int, field: str, value: object, words: str
 ) -> None:
-    grid = LocalGrid(consortium.sites, {("southwest", "train"): spoil(**{field: value})})
+    grid = LocalGrid(consortium.train_sites, {("southwest", "train"): spoil(**{field: value})})
     conduct_run(consortium, run_id, grid)
     results = results_of(consortium, run_id)
     assert results["southwest", "train", 1].outcome == "failed"
@@ -180,7 +180,7 @@ def test_a_site_that_sends_nonsense_is_rejected_with_the_reason_and_the_others_g
 
 def test_a_silent_site_is_dropped_at_the_time_limit_and_not_asked_again(consortium: DatabaseUrls) -> None:
     run_id = insert_run(consortium, replace(SETTINGS, late_policy="drop"))
-    grid = LocalGrid(consortium.sites, {("northwest", "train"): silent})
+    grid = LocalGrid(consortium.train_sites, {("northwest", "train"): silent})
     conduct_run(consortium, run_id, grid)
     results = results_of(consortium, run_id)
     assert results["northwest", "train", 1].outcome == "late"
@@ -192,7 +192,7 @@ def test_a_silent_site_is_dropped_at_the_time_limit_and_not_asked_again(consorti
 
 
 def test_a_dead_site_costs_only_its_own_part(consortium: DatabaseUrls, run_id: int) -> None:
-    grid = LocalGrid(consortium.sites)
+    grid = LocalGrid(consortium.train_sites)
     grid.misbehave["northeast", "train"] = lambda body: (
         grid.dead.add("northeast") or body
     )  # dies after Round 1
@@ -206,7 +206,7 @@ def test_a_dead_site_costs_only_its_own_part(consortium: DatabaseUrls, run_id: i
 def test_fewer_sites_than_the_minimum_end_the_run_with_a_sentence(
     consortium: DatabaseUrls, run_id: int
 ) -> None:
-    grid = LocalGrid(consortium.sites, dead={"northeast", "northwest", "southeast"})
+    grid = LocalGrid(consortium.train_sites, dead={"northeast", "northwest", "southeast"})
     with pytest.raises(RunFailed, match=r"1 of 4 hospitals gave a usable answer .* at least 2 are needed"):
         conduct_run(consortium, run_id, grid)
 
@@ -214,7 +214,7 @@ def test_fewer_sites_than_the_minimum_end_the_run_with_a_sentence(
 def test_too_few_connected_sites_end_the_run_instead_of_waiting_for_ever(
     consortium: DatabaseUrls, run_id: int
 ) -> None:
-    only_one = {"northeast": consortium.sites["northeast"]}
+    only_one = {"northeast": consortium.train_sites["northeast"]}
     with pytest.raises(
         RunFailed, match=r"Only 1 of the at least 2 hospitals needed were connected within 1 seconds"
     ):

@@ -47,7 +47,7 @@ class _Died(Exception):
 
 def _dies_after(urls: DatabaseUrls, rounds: int) -> LocalGrid:
     """Return a grid over which the ServerApp dies while it asks for the Round after so many."""
-    grid = LocalGrid(urls.sites)
+    grid = LocalGrid(urls.train_sites)
     answers = iter(range(10_000))
 
     def answer_or_die(body: dict[str, Any]) -> dict[str, Any]:
@@ -84,7 +84,7 @@ def test_a_resumed_run_makes_the_same_model_to_the_bit(
     _die_after(hospitals, first, 2)
     assert [row.status for row in rounds_of(hospitals, first)] == ["completed", "completed", "failed"]
     second = request_run(hospitals, rounds=4, strategy=strategy, resumed_from=first, **settings)
-    grid = LocalGrid(hospitals.sites)
+    grid = LocalGrid(hospitals.train_sites)
     conduct_run(hospitals, second, grid)
     assert {message.metadata.group_id for message in grid.sent} == {"0", "3", "4"}
     assert [row.weights for row in rounds_of(hospitals, second)] == [
@@ -102,7 +102,7 @@ def test_a_resumed_run_makes_the_same_model_to_the_bit(
 
 def test_a_run_that_died_after_its_last_round_only_has_to_be_evaluated(hospitals: DatabaseUrls) -> None:
     first = request_run(hospitals)
-    grid = LocalGrid(hospitals.sites)
+    grid = LocalGrid(hospitals.train_sites)
 
     def die(body: dict[str, Any]) -> None:
         raise _Died
@@ -110,9 +110,9 @@ def test_a_run_that_died_after_its_last_round_only_has_to_be_evaluated(hospitals
     grid.misbehave["northeast", "evaluate"] = die
     with pytest.raises(_Died):
         conduct_run(hospitals, first, grid)
-    RunRecorder(hospitals.central, first).fail("The training process stopped.")
+    RunRecorder(hospitals.app_central, first).fail("The training process stopped.")
     second = request_run(hospitals, resumed_from=first)
-    grid = LocalGrid(hospitals.sites)
+    grid = LocalGrid(hospitals.train_sites)
     conduct_run(hospitals, second, grid)
     assert not [message for message in grid.sent if message.metadata.message_type == "train"]
     assert version_of(hospitals, second).status == "champion"
@@ -122,7 +122,7 @@ def test_a_run_that_died_after_its_last_round_only_has_to_be_evaluated(hospitals
 
 def test_a_run_that_saved_nothing_cannot_be_gone_on_with(hospitals: DatabaseUrls) -> None:
     first = request_run(hospitals)
-    RunRecorder(hospitals.central, first).fail("The training process stopped.")
+    RunRecorder(hospitals.app_central, first).fail("The training process stopped.")
     second = request_run(hospitals, resumed_from=first)
     with pytest.raises(RunFailed, match=f"Run {first} ended before its first round was saved"):
         conduct_run(hospitals, second)
@@ -130,11 +130,11 @@ def test_a_run_that_saved_nothing_cannot_be_gone_on_with(hospitals: DatabaseUrls
 
 def _main(urls: DatabaseUrls, run_id: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Conduct a Run by the ServerApp's own entry, as Flower calls it."""
-    monkeypatch.setenv("CENTRAL_DATABASE_URL", urls.central)
+    monkeypatch.setenv("CENTRAL_DATABASE_URL", urls.app_central)
     with sessions_for(urls.central)() as session, session.begin():
         session.execute(text("UPDATE training_runs SET flwr_run_id = :id WHERE id = :id"), {"id": run_id})
     context = Context(run_id=run_id, node_id=1, node_config={}, state=RecordDict(), run_config={})
-    server_app.take_run(LocalGrid(urls.sites), context)
+    server_app.take_run(LocalGrid(urls.train_sites), context)
 
 
 def _disk_is_full(urls: DatabaseUrls, tables: tuple[str, ...]) -> None:
@@ -179,7 +179,7 @@ def test_a_full_disk_fails_the_run_with_a_sentence_and_leaves_the_model_in_use(
 def test_a_run_ends_as_soon_as_a_full_disk_has_room_again(hospitals: DatabaseUrls) -> None:
     run_id = request_run(hospitals)
     _disk_is_full(hospitals, ("training_runs",))
-    recorder = RunRecorder(hospitals.central, run_id, patience=10.0)
+    recorder = RunRecorder(hospitals.app_central, run_id, patience=10.0)
     freeing = threading.Timer(0.3, _disk_has_room, [hospitals])
     freeing.start()
     recorder.fail(DISK_FULL)
@@ -209,7 +209,7 @@ def test_a_run_outlasts_a_moment_without_the_central_database(
     hospitals: DatabaseUrls, postgres_server: EmbeddedPostgres
 ) -> None:
     run_id = request_run(hospitals)
-    grid, away = LocalGrid(hospitals.sites), threading.Event()
+    grid, away = LocalGrid(hospitals.train_sites), threading.Event()
     closings: list[threading.Thread] = []
 
     def close_for_a_moment() -> None:
@@ -235,7 +235,7 @@ def test_a_run_does_not_wait_for_ever_for_the_central_database(
     hospitals: DatabaseUrls, postgres_server: EmbeddedPostgres
 ) -> None:
     run_id = request_run(hospitals)
-    recorder = RunRecorder(hospitals.central, run_id, patience=0.3)
+    recorder = RunRecorder(hospitals.app_central, run_id, patience=0.3)
     with _closed(postgres_server, hospitals), pytest.raises(OperationalError):
         recorder.check_cancelled()
     recorder.fail("The central database was away.")  # what the supervisor does once it is back

@@ -151,7 +151,7 @@ def test_a_version_is_computed_again_with_the_state_of_the_strategy(
 
 
 def test_updates_are_kept_of_the_chosen_and_the_last_round_only(hospitals: DatabaseUrls) -> None:
-    grid = LocalGrid(hospitals.sites)
+    grid = LocalGrid(hospitals.train_sites)
     answers = iter(range(100))
 
     def spoil_from_round_3(body: dict[str, Any]) -> dict[str, Any]:
@@ -193,7 +193,7 @@ def test_a_version_knows_where_it_comes_from(hospitals: DatabaseUrls) -> None:
 def test_the_command_proves_a_run_in_a_process_of_its_own_or_names_the_break(
     hospitals: DatabaseUrls, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("CENTRAL_DATABASE_URL", hospitals.central)
+    monkeypatch.setenv("CENTRAL_DATABASE_URL", hospitals.app_central)
     run_id = request_run(hospitals)
     conduct_run(hospitals, run_id)
     command = [sys.executable, "-m", "app.verify_run", str(run_id)]

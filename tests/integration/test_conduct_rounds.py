@@ -52,7 +52,7 @@ def _scaled(factor: float) -> Callable[[dict[str, Any]], dict[str, Any]]:
 
 
 def test_half_of_the_sites_are_drawn_and_the_others_have_no_row(hospitals: DatabaseUrls) -> None:
-    grid = LocalGrid(hospitals.sites)
+    grid = LocalGrid(hospitals.train_sites)
     run_id = request_run(hospitals, rounds=3, fraction_fit=0.5, fraction_evaluate=0.5)
     conduct_run(hospitals, run_id, grid)
     results = results_of(hospitals, run_id)
@@ -76,7 +76,7 @@ def test_half_of_the_sites_are_drawn_and_the_others_have_no_row(hospitals: Datab
 def test_a_site_that_only_evaluates_does_not_train_and_one_that_only_trains_tells_no_error(
     hospitals: DatabaseUrls,
 ) -> None:
-    grid = LocalGrid(hospitals.sites)
+    grid = LocalGrid(hospitals.train_sites)
     answers: dict[str, list[set[str]]] = {"train": [], "evaluate": []}
 
     def note(body: dict[str, Any]) -> dict[str, Any]:
@@ -96,7 +96,7 @@ def test_a_site_that_only_evaluates_does_not_train_and_one_that_only_trains_tell
 
 def test_the_draw_takes_others_in_when_too_few_of_the_drawn_can_be_used(hospitals: DatabaseUrls) -> None:
     """Two are drawn in each Round; whoever is, the one that always fails is replaced."""
-    grid = LocalGrid(hospitals.sites, {("northwest", "train"): spoil(loss=float("inf"))})
+    grid = LocalGrid(hospitals.train_sites, {("northwest", "train"): spoil(loss=float("inf"))})
     run_id = request_run(hospitals, rounds=4, fraction_fit=0.5)
     conduct_run(hospitals, run_id, grid)
     assert all(row.clients_participated >= 2 for row in rounds_of(hospitals, run_id))
@@ -106,7 +106,7 @@ def test_the_draw_takes_others_in_when_too_few_of_the_drawn_can_be_used(hospital
 
 
 def test_the_learning_rate_of_each_round_reaches_the_sites_and_is_recorded(hospitals: DatabaseUrls) -> None:
-    grid = LocalGrid(hospitals.sites)
+    grid = LocalGrid(hospitals.train_sites)
     run_id = request_run(
         hospitals,
         rounds=3,
@@ -177,7 +177,7 @@ def test_without_a_version_in_use_a_run_begins_with_random_weights_and_says_so(
 
 
 def test_a_late_site_is_skipped_and_asked_again_in_the_next_round(hospitals: DatabaseUrls) -> None:
-    grid = LocalGrid(hospitals.sites, {("northwest", "train"): silent})
+    grid = LocalGrid(hospitals.train_sites, {("northwest", "train"): silent})
     run_id = request_run(hospitals)
     conduct_run(hospitals, run_id, grid)
     results = results_of(hospitals, run_id)
@@ -186,7 +186,7 @@ def test_a_late_site_is_skipped_and_asked_again_in_the_next_round(hospitals: Dat
 
 
 def test_a_failed_site_is_dropped_for_the_rest_of_the_run(hospitals: DatabaseUrls) -> None:
-    grid = LocalGrid(hospitals.sites, {("northwest", "train"): spoil(num_examples=0)})
+    grid = LocalGrid(hospitals.train_sites, {("northwest", "train"): spoil(num_examples=0)})
     run_id = request_run(hospitals, late_policy="drop")
     conduct_run(hospitals, run_id, grid)
     assert "northwest" not in asked_in(grid, "train", 2)
@@ -195,7 +195,7 @@ def test_a_failed_site_is_dropped_for_the_rest_of_the_run(hospitals: DatabaseUrl
 
 
 def test_a_late_site_ends_the_run_if_it_is_to(hospitals: DatabaseUrls) -> None:
-    grid = LocalGrid(hospitals.sites, {("northwest", "train"): silent})
+    grid = LocalGrid(hospitals.train_sites, {("northwest", "train"): silent})
     run_id = request_run(hospitals, late_policy="end")
     with pytest.raises(
         RunFailed, match="northwest gave no usable answer in round 1, and this run is set to end"
@@ -204,7 +204,7 @@ def test_a_late_site_ends_the_run_if_it_is_to(hospitals: DatabaseUrls) -> None:
 
 
 def test_the_run_waits_for_a_failed_site_and_uses_it(hospitals: DatabaseUrls) -> None:
-    grid = LocalGrid(hospitals.sites)
+    grid = LocalGrid(hospitals.train_sites)
     failures = iter([True, True])
 
     def fail_twice(body: dict[str, Any]) -> dict[str, Any]:
@@ -222,7 +222,7 @@ def test_the_run_waits_for_a_failed_site_and_uses_it(hospitals: DatabaseUrls) ->
 
 
 def test_the_run_does_not_wait_for_ever(hospitals: DatabaseUrls) -> None:
-    grid = LocalGrid(hospitals.sites, {("northwest", "train"): silent}, dead={"southwest"})
+    grid = LocalGrid(hospitals.train_sites, {("northwest", "train"): silent}, dead={"southwest"})
     run_id = request_run(hospitals, rounds=1, late_policy="wait")
     conduct_run(hospitals, run_id, grid)
     results = results_of(hospitals, run_id)
@@ -237,7 +237,7 @@ def test_the_run_does_not_wait_for_ever(hospitals: DatabaseUrls) -> None:
 def test_a_wildly_scaled_update_is_rejected_and_its_norm_is_the_servers_own(
     hospitals: DatabaseUrls, strategy: str
 ) -> None:
-    grid = LocalGrid(hospitals.sites, {("northwest", "train"): _scaled(1000.0)})
+    grid = LocalGrid(hospitals.train_sites, {("northwest", "train"): _scaled(1000.0)})
     run_id = request_run(hospitals, strategy=strategy)
     conduct_run(hospitals, run_id, grid)
     row = results_of(hospitals, run_id)["northwest", "train", 1]
@@ -251,7 +251,7 @@ def test_a_wildly_scaled_update_is_rejected_and_its_norm_is_the_servers_own(
 
 
 def test_fewer_statistics_than_their_minimum_end_the_run(hospitals: DatabaseUrls) -> None:
-    grid = LocalGrid(hospitals.sites, dead={"northeast"})
+    grid = LocalGrid(hospitals.train_sites, dead={"northeast"})
     run_id = request_run(hospitals, min_sites_statistics=4)
     with pytest.raises(
         RunFailed, match=r"3 of 4 hospitals .* to the request for statistics; at least 4 are needed"
@@ -262,7 +262,7 @@ def test_fewer_statistics_than_their_minimum_end_the_run(hospitals: DatabaseUrls
 def test_fewer_evaluations_than_their_minimum_end_the_run_at_its_last_question(
     hospitals: DatabaseUrls,
 ) -> None:
-    grid = LocalGrid(hospitals.sites, {("northeast", "evaluate"): spoil(groups=b"")})
+    grid = LocalGrid(hospitals.train_sites, {("northeast", "evaluate"): spoil(groups=b"")})
     run_id = request_run(hospitals, rounds=1, min_sites_evaluate=4)
     with pytest.raises(
         RunFailed, match=r"3 of 4 hospitals .* to the request for evaluation; at least 4 are needed"
@@ -271,7 +271,7 @@ def test_fewer_evaluations_than_their_minimum_end_the_run_at_its_last_question(
 
 
 def test_a_round_that_too_few_evaluate_has_no_metrics(hospitals: DatabaseUrls) -> None:
-    grid = LocalGrid(hospitals.sites, {("northeast", "train"): spoil(loss=float("nan"))})
+    grid = LocalGrid(hospitals.train_sites, {("northeast", "train"): spoil(loss=float("nan"))})
     run_id = request_run(hospitals, min_sites_evaluate=4)
     conduct_run(hospitals, run_id, grid)
     first, last = rounds_of(hospitals, run_id)
@@ -281,7 +281,7 @@ def test_a_round_that_too_few_evaluate_has_no_metrics(hospitals: DatabaseUrls) -
 
 def test_a_run_waits_until_a_hospital_has_approved_it(hospitals: DatabaseUrls) -> None:
     _require_approval(hospitals)
-    grid = LocalGrid(hospitals.sites)
+    grid = LocalGrid(hospitals.train_sites)
 
     def approve_after_the_first(body: dict[str, Any]) -> dict[str, Any]:
         with engine_for(hospitals.sites["northwest"]).begin() as connection:
@@ -306,7 +306,7 @@ def test_a_run_waits_until_a_hospital_has_approved_it(hospitals: DatabaseUrls) -
 @pytest.mark.parametrize("limit", [0.0, 0.2])
 def test_a_hospital_that_does_not_approve_in_time_sits_out(hospitals: DatabaseUrls, limit: float) -> None:
     _require_approval(hospitals)
-    grid = LocalGrid(hospitals.sites)
+    grid = LocalGrid(hospitals.train_sites)
     run_id = request_run(hospitals, rounds=1, approval_time_limit=limit)
     conduct_run(hospitals, run_id, grid)
     row = results_of(hospitals, run_id)["northwest", "statistics", 0]

@@ -35,7 +35,7 @@ def hospitals(databases: DatabaseUrls) -> DatabaseUrls:
 
 
 def _scaled_sites(urls: DatabaseUrls) -> dict[str, ScaledSite]:
-    data = {code: load_site_data(url, "fedcost") for code, url in urls.sites.items()}
+    data = {code: load_site_data(url, "fedcost") for code, url in urls.train_sites.items()}
     preprocessing = pooled_preprocessing(
         moments_of(data[code].train_inputs, data[code].train_cost) for code in sorted(data)
     )
@@ -56,7 +56,7 @@ def test_a_run_gives_the_weights_of_its_strategy(
 ) -> None:
     settings = settings_for(strategy, {**QUICK, **chosen})
     run_id = request_run(hospitals, rounds=ROUNDS, strategy=strategy, **settings.to_json())
-    grid = LocalGrid(hospitals.sites)
+    grid = LocalGrid(hospitals.train_sites)
     conduct_run(hospitals, run_id, grid)
     expected = itertools.islice(models_by_round(_scaled_sites(hospitals), strategy, settings, seed=5), ROUNDS)
     for row, weights in zip(rounds_of(hospitals, run_id), expected, strict=True):
@@ -77,6 +77,8 @@ def test_a_site_that_does_not_know_the_strategy_is_rejected(
 ) -> None:
     """Weights averaged as if they were a gradient would ruin the model without a word."""
     run_id = request_run(hospitals, rounds=1, strategy=strategy)
-    conduct_run(hospitals, run_id, LocalGrid(hospitals.sites, {("northwest", "train"): spoil(steps=steps)}))
+    conduct_run(
+        hospitals, run_id, LocalGrid(hospitals.train_sites, {("northwest", "train"): spoil(steps=steps)})
+    )
     rejected = results_of(hospitals, run_id)["northwest", "train", 1]
     assert rejected.outcome == "failed" and words in str(rejected.reason)

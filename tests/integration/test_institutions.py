@@ -41,6 +41,11 @@ MANAGER = NewPerson("Mara Lake", "Mara@Lakeside.example.org ")
 DOCTOR = NewPerson("Dr. Dov Lake", "dov@lakeside.example.org")
 
 
+ROLES_OF_THIS_TEST = (
+    "SELECT rolname FROM pg_roles WHERE rolname ~ '^((app|sites|train)_)?(central|site)(_here|_lakeside)?$'"
+)
+
+
 def listed(consortium: Consortium) -> dict[str, InstitutionView]:
     with central_session() as central:
         views = list_institutions(central=central, actor=consortium.actors["admin"])
@@ -108,14 +113,14 @@ def test_a_deactivated_institution_is_asked_by_no_run_and_its_supernode_is_not_w
 ) -> None:
     settings = get_settings()
     environment = SupervisorEnvironment(
-        consortium.urls.central, consortium.urls.sites, settings.data_dir, "warm", "127.0.0.1", 0
+        consortium.urls.app_central, consortium.urls.train_sites, settings.data_dir, "warm", "127.0.0.1", 0
     )
-    wanted = SiteList(environment, sessions_for(consortium.urls.central))
+    wanted = SiteList(environment, sessions_for(consortium.urls.app_central))
     assert set(wanted.read()) == set(consortium.urls.sites)
     run_id = add_run(consortium, {})
     set_state(consortium, "southeast", False, " It leaves\nfor a year ")
     assert set(wanted.read()) == set(consortium.urls.sites) - {"southeast"}
-    assert "southeast" not in RunRecorder(consortium.urls.central, run_id).plan().institutions
+    assert "southeast" not in RunRecorder(consortium.urls.app_central, run_id).plan().institutions
     view = listed(consortium)["southeast"]
     assert (view.connection, view.is_active, view.status_reason) == (
         "inactive",
@@ -272,13 +277,15 @@ def own_server(
     monkeypatch.setenv("DATA_DIR", str(postgres_server.data_dir))
     get_settings.cache_clear()
     yield postgres_server
-    name = f"{prefix_of(consortium.urls.central)}site_{new_code}"
+    prefix = prefix_of(consortium.urls.central)
+    name, central = f"{prefix}site_{new_code}", f"{prefix}central"
     if (url := site_database_url(new_code)) is not None:
         engine_for(url).dispose()
     engine = create_engine(postgres_server.url(), isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         connection.exec_driver_sql(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
-        connection.exec_driver_sql(f"DROP ROLE IF EXISTS {name}")
+        for role in (name, f"app_{name}", f"train_{name}", f"{central}_{new_code}"):
+            connection.exec_driver_sql(f"DROP ROLE IF EXISTS {role}")
     engine.dispose()
 
 
@@ -287,26 +294,25 @@ def test_where_databases_are_made_here_a_new_institution_works_at_once_and_after
 ) -> None:
     data_dir = own_server.data_dir
     environment = SupervisorEnvironment(
-        consortium.urls.central, consortium.urls.sites, data_dir, "warm", "127.0.0.1", 0
+        consortium.urls.app_central, consortium.urls.train_sites, data_dir, "warm", "127.0.0.1", 0
     )
-    wanted = SiteList(environment, sessions_for(consortium.urls.central))
+    wanted = SiteList(environment, sessions_for(consortium.urls.app_central))
     assert new_code not in wanted.read() and site_database_url(new_code) is None
     assert add(consortium, code=new_code, doctor=DOCTOR).database_made
-    # The web process and the supervisor have its URL without a restart; nobody else may read the file.
+    # The web process and the supervisor have its URLs without a restart; nobody else may read the file.
     url = site_database_url(new_code)
-    assert url is not None and wanted.read()[new_code] == url
+    assert url is not None
     assert stat.S_IMODE((data_dir / FILE).stat().st_mode) == 0o600
     assert _open_as(consortium, new_code) == 0
-    # Its role enters its own database only.
-    parsed = make_url(url)
-    elsewhere = parsed.set(database=make_url(consortium.urls.sites["northeast"]).database)
-    with pytest.raises(Exception, match=r"pg_hba|permission denied"):
-        create_engine(elsewhere).connect()
     # Done again, it is the same database: a start after this one provisions what the central database knows.
-    assert (
-        institution_adding.provision_site(own_server, new_code, prefix=prefix_of(consortium.urls.central))
-        == url
-    )
+    prefix = prefix_of(consortium.urls.central)
+    again = institution_adding.provision_site(own_server, new_code, prefix=prefix)
+    assert (again.app, again.train) == (url, wanted.read()[new_code])
+    # Each of its roles enters its own database only.
+    for own in (again.owner, again.app, again.train):
+        elsewhere = make_url(own).set(database=make_url(consortium.urls.sites["northeast"]).database)
+        with pytest.raises(Exception, match=r"pg_hba|permission denied"):
+            create_engine(elsewhere).connect()
 
 
 def test_an_institution_that_was_not_added_after_all_gets_no_supernode(
@@ -324,21 +330,21 @@ def test_an_institution_that_was_not_added_after_all_gets_no_supernode(
         )
         raise RuntimeError("the connection is lost before the end")
     environment = SupervisorEnvironment(
-        consortium.urls.central, consortium.urls.sites, own_server.data_dir, "warm", "127.0.0.1", 0
+        consortium.urls.app_central, consortium.urls.train_sites, own_server.data_dir, "warm", "127.0.0.1", 0
     )
-    assert new_code not in SiteList(environment, sessions_for(consortium.urls.central)).read()
+    assert new_code not in SiteList(environment, sessions_for(consortium.urls.app_central)).read()
     assert add(consortium, code=new_code).database_made, "and it can be added later"
 
 
 def test_the_file_of_urls_is_read_again_when_it_changed_and_forgotten_at_a_start(tmp_path: Any) -> None:
     reader, writer = SiteUrlFile(tmp_path), SiteUrlFile(tmp_path)
-    assert reader.read() == {}
-    writer.add("lakeside", "postgresql://one")
-    assert reader.read() == {"lakeside": "postgresql://one"}
-    writer.add("hillside", "postgresql://two")
-    assert reader.read() == {"lakeside": "postgresql://one", "hillside": "postgresql://two"}
+    assert reader.read("app") == {}
+    writer.add("lakeside", app="postgresql://one", train="postgresql://two")
+    assert reader.read("app") == {"lakeside": "postgresql://one"}
+    writer.add("hillside", app="postgresql://three", train="postgresql://four")
+    assert reader.read("train") == {"lakeside": "postgresql://two", "hillside": "postgresql://four"}
     writer.clear()
-    assert reader.read() == {}
+    assert reader.read("app") == reader.read("train") == {}
 
 
 def test_a_start_provisions_every_institution_that_the_central_database_knows(
@@ -356,7 +362,8 @@ def test_a_start_provisions_every_institution_that_the_central_database_knows(
     engine_for(again.sites["lakeside"]).dispose()
     engine = create_engine(postgres_server.url(), isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
-        for name in ("central", "site_here", "site_lakeside"):
-            connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
-            connection.exec_driver_sql(f"DROP ROLE {name}")
+        for url in (urls.central, *again.sites.values()):
+            connection.exec_driver_sql(f"DROP DATABASE {make_url(url).database} WITH (FORCE)")
+        for role in connection.exec_driver_sql(ROLES_OF_THIS_TEST).scalars().all():
+            connection.exec_driver_sql(f"DROP ROLE {role}")
     engine.dispose()

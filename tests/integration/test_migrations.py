@@ -16,7 +16,9 @@ import db.accounts
 import db.audit_trail
 import db.federation  # noqa: F401 - its tables belong to the metadata
 from db.central import CENTRAL_APPEND_ONLY, CentralBase
+from db.granting import grant_privileges, present_grants
 from db.migrate import migrate_central, migrate_site
+from db.privileges import ROLES_OF, TABLES, DatabaseKind, read_privileges, role_name, wanted_grants
 from db.provision import DatabaseUrls
 from db.site import PATIENT_NAME_SQL, PRESENT_SQL, SITE_APPEND_ONLY, SiteBase
 
@@ -109,6 +111,51 @@ def test_migrating_again_changes_nothing(databases: DatabaseUrls, central: Engin
     migrate_central(databases.central)
     migrate_site(databases.sites["northeast"])
     assert (_schema(central), _schema(site)) == before
+
+
+@pytest.mark.parametrize(("kind", "base"), [("central", CentralBase), ("site", SiteBase)])
+def test_what_each_role_may_do_with_each_table_is_written_down_and_no_more_is_allowed(
+    request: pytest.FixtureRequest, kind: DatabaseKind, base: type[DeclarativeBase]
+) -> None:
+    assert set(TABLES[kind]) == {*base.metadata.tables, "alembic_version"}
+    engine: Engine = request.getfixturevalue(kind)
+    database = str(engine.url.database)
+    with engine.connect() as connection:
+        roles = [role_name(role, database) for role in ROLES_OF[kind]]
+        assert present_grants(connection, roles) == wanted_grants(kind, database)
+        assert grant_privileges(connection, kind) == [], "nothing is left to do"
+
+
+def test_privileges_that_somebody_changed_are_put_right_by_the_next_start(
+    databases: DatabaseUrls, site: Engine
+) -> None:
+    role = f"app_{site.url.database}"
+    _run(
+        site,
+        f"GRANT DELETE, TRUNCATE ON access_events TO {role}",
+        f"REVOKE SELECT ON patients FROM {role}",
+        "GRANT SELECT ON patients TO PUBLIC",
+        "CREATE FUNCTION everybodys() RETURNS int LANGUAGE sql RETURN 1",
+    )
+    migrate_site(databases.sites["northeast"])
+    with site.connect() as connection:
+        present = present_grants(connection, [role])
+        assert present == {
+            grant for grant in wanted_grants("site", str(site.url.database)) if grant.role == role
+        }
+
+
+def test_no_role_may_change_a_row_that_is_written_once() -> None:
+    for table in (*CENTRAL_APPEND_ONLY, *SITE_APPEND_ONLY):
+        kind: DatabaseKind = "central" if table in CENTRAL_APPEND_ONLY else "site"
+        for text_ in TABLES[kind][table].values():
+            assert {privilege for privilege, _ in read_privileges(text_)} <= {"SELECT", "INSERT"}, table
+
+
+@pytest.mark.parametrize("wrong", ["", "SELECT;", "ALL", "SELECT(id)", "SELECT, TRUNCATE", "select"])
+def test_a_misspelt_privilege_is_refused(wrong: str) -> None:
+    with pytest.raises(ValueError, match="not a list of privileges"):
+        read_privileges(wrong)
 
 
 @pytest.mark.parametrize("table", [*CENTRAL_APPEND_ONLY, *SITE_APPEND_ONLY])

@@ -215,7 +215,7 @@ def test_counting_stops_early_and_the_rest_is_an_estimate(
 def test_the_overview_costs_few_queries_and_reads_costs_by_their_index(consortium: Consortium) -> None:
     actor = consortium.actors["doctor"]
     statements: list[str] = []
-    engine = engine_for(consortium.urls.sites["northeast"])
+    engine = engine_for(consortium.urls.app_sites["northeast"])
     event.listen(engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
     with site_session(actor) as site:
         clinic_overview(site=site, actor=actor)

@@ -305,9 +305,12 @@ def test_a_search_of_three_letters_is_answered_by_the_trigram_index(
             "SELECT 'F' || i, 'L' || i, 40, 'male', 25, 'northeast' FROM generate_series(1, 8000) AS i"
         )
     )
-    northeast.execute(text("ANALYZE patients"))
-    # What autovacuum does after a bulk load; until then the planner counts the pending entries as cost.
-    northeast.execute(text("SELECT gin_clean_pending_list('patients_name_trigram')"))
+    northeast.commit()
+    with consortium.site("northeast") as owner:
+        owner.execute(text("ANALYZE patients"))
+        # What autovacuum does after a bulk load; until then the planner counts the pending entries as cost.
+        owner.execute(text("SELECT gin_clean_pending_list('patients_name_trigram')"))
+        owner.commit()
     sent: list[tuple[str, Any]] = []
     connection = northeast.connection()
     event.listen(

@@ -311,9 +311,11 @@ def test_a_long_history_is_read_by_an_index_in_its_order(consortium: Any, northe
         )
     )
     northeast.commit()
-    northeast.execute(text("ANALYZE predictions"))
+    with consortium.site("northeast") as owner:
+        owner.execute(text("ANALYZE predictions"))
+        owner.commit()
     read: list[tuple[str, Any]] = []
-    engine = engine_for(consortium.urls.sites["northeast"])
+    engine = engine_for(consortium.urls.app_sites["northeast"])
 
     def remember(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
         if "FROM predictions" in statement:
@@ -340,7 +342,8 @@ def test_a_long_history_is_read_by_an_index_in_its_order(consortium: Any, northe
 def test_a_purged_patients_predictions_stay(consortium: Any, northeast: Session, keep: Keep) -> None:
     ada = consortium.add_patient("northeast", "Ada", "Lovelace")
     kept = keep(ada)
-    northeast.delete(northeast.get_one(Patient, ada))
-    northeast.commit()
+    with consortium.site("northeast") as owner:
+        owner.delete(owner.get_one(Patient, ada))
+        owner.commit()
     (outcome,) = prediction_history.history(site=northeast, actor=consortium.actors["doctor"]).items
     assert (outcome.prediction.id, outcome.patient_name) == (kept, None)

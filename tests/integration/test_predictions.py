@@ -70,7 +70,7 @@ def test_a_new_champion_is_used_at_once(consortium: Any, central: Session, add_m
 def test_weights_are_read_once_per_version(consortium: Any, central: Session, add_model: AddModel) -> None:
     add_model("once", seed=77)
     statements: list[str] = []
-    engine = engine_for(consortium.urls.central)
+    engine = engine_for(consortium.urls.app_central)
 
     def remember(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
         statements.append(statement)

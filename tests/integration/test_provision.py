@@ -27,6 +27,8 @@ def urls(postgres_server: EmbeddedPostgres) -> Iterator[DatabaseUrls]:
     with engine.connect() as connection:
         for name in (f"{PREFIX}central", *(f"{PREFIX}site_{code}" for code in CODES)):
             connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
+        roles = text("SELECT rolname FROM pg_roles WHERE rolname LIKE :name")
+        for name in connection.scalars(roles, {"name": f"%{PREFIX}%"}).all():
             connection.exec_driver_sql(f"DROP ROLE {name}")
     engine.dispose()
 
@@ -110,8 +112,9 @@ def test_the_databases_of_the_environment_are_migrated(
             connection.execute(text("DROP SCHEMA public CASCADE"))
             connection.execute(text("CREATE SCHEMA public"))
         engine.dispose()
-    for name in ("CENTRAL_DATABASE_URL", "SITE_DATABASE_URLS", "SITE_DATABASE_URL"):
-        monkeypatch.delenv(name, raising=False)
+    for name in ("CENTRAL_{}DATABASE_URL", "SITE_{}DATABASE_URLS", "SITE_{}DATABASE_URL"):
+        monkeypatch.delenv(name.format(""), raising=False)
+        monkeypatch.delenv(name.format("OWNER_"), raising=False)
     assert migrate_environment() == []
     monkeypatch.setenv("CENTRAL_DATABASE_URL", urls.central)
     monkeypatch.setenv("SITE_DATABASE_URL", urls.sites["northeast"])

@@ -92,7 +92,7 @@ def test_least_squares_over_messages_equals_pooled_least_squares(consortium: Dat
 
 
 def test_the_line_of_a_federated_run_is_known_from_its_first_round_on(consortium: DatabaseUrls) -> None:
-    grid = LocalGrid(consortium.sites)
+    grid = LocalGrid(consortium.train_sites)
     known = []
     grid.misbehave["northeast", "train"] = lambda body: known.append("baseline" in body) or body
     run = conducted(consortium, RunKind.FEDERATED, grid)
@@ -155,7 +155,7 @@ def test_too_few_sites_with_products_end_a_least_squares_run_with_their_reasons(
 def test_products_that_cannot_be_are_rejected_with_the_reason(
     consortium: DatabaseUrls, spoiled: bytes, words: str
 ) -> None:
-    grid = LocalGrid(consortium.sites, {("southwest", "query"): spoil(products=spoiled)})
+    grid = LocalGrid(consortium.train_sites, {("southwest", "query"): spoil(products=spoiled)})
     run = conducted(consortium, RunKind.LEAST_SQUARES, grid)
     rejected = answers_of(consortium, run.id)["southwest", "statistics"]
     assert rejected.outcome == "failed" and words in str(rejected.reason)
@@ -191,7 +191,7 @@ def test_a_run_that_is_told_not_to_compare_does_not(consortium: DatabaseUrls) ->
 
 def test_a_comparison_that_cannot_be_is_rejected_with_the_reason(consortium: DatabaseUrls) -> None:
     spoiled = np.array([1, 1, 30, -1, 0, 0, 0, 0, 0, 0, 0], dtype="<f8").tobytes()
-    grid = LocalGrid(consortium.sites, {("southwest", "evaluate"): spoil(local_only=spoiled)})
+    grid = LocalGrid(consortium.train_sites, {("southwest", "evaluate"): spoil(local_only=spoiled)})
     run = conducted(consortium, RunKind.FEDERATED, grid)
     with sessions_for(consortium.central)() as session:
         rejected = session.scalars(select(SiteResult).where(SiteResult.outcome == "failed")).one()
@@ -249,7 +249,7 @@ def test_a_summary_that_tells_of_few_patients_is_rejected(consortium: DatabaseUr
         counts[-2] = 3
         return {**body, "counts": counts.tobytes()}
 
-    grid = LocalGrid(consortium.sites, {("southwest", "query.cohort"): spoiled})
+    grid = LocalGrid(consortium.train_sites, {("southwest", "query.cohort"): spoiled})
     run = conducted(consortium, RunKind.COHORT, grid)
     reason = str(answers_of(consortium, run.id)["southwest", "cohort"].reason)
     assert "one of its bins tells of fewer than 10 patients" in reason

@@ -157,7 +157,7 @@ def _predicted(
 
 
 def _ask(consortium: Consortium, **changes: str) -> dict[str, Any]:
-    grid = LocalGrid({"northeast": consortium.urls.sites["northeast"]})
+    grid = LocalGrid({"northeast": consortium.urls.train_sites["northeast"]})
     fields = {"champion": "v1", "shadow": "v2", **changes}
     (reply,) = grid.pull_messages(grid.push_messages([Message(outgoing(fields), 1, "query.shadow")]))
     body = body_of(reply)
@@ -217,7 +217,7 @@ def _roster(consortium: Consortium, grid: LocalGrid) -> Roster:
         central.add(run)
         central.commit()
         run_id = run.id
-    recorder = RunRecorder(consortium.urls.central, run_id)
+    recorder = RunRecorder(consortium.urls.app_central, run_id)
     return Roster(grid, recorder.plan(), recorder)
 
 
@@ -252,7 +252,7 @@ def test_a_run_gathers_what_every_site_tells_and_a_later_one_replaces_it(
 ) -> None:
     _ten_at(consortium, "northeast", 5040)
     _ten_at(consortium, "southwest", 5300)
-    grid = LocalGrid(consortium.urls.sites)
+    grid = LocalGrid(consortium.urls.train_sites)
     gather_shadow(_roster(consortium, grid))
     assert _kept(consortium) == {
         "northeast": (10, 1000, 400, -600, 36000),
@@ -287,14 +287,14 @@ def test_a_site_that_is_silent_or_tells_nonsense_harms_neither_the_run_nor_the_o
 ) -> None:
     _ten_at(consortium, "northeast", 5040)
     _ten_at(consortium, "southwest", 5300)
-    grid = LocalGrid(consortium.urls.sites, misbehave={("northeast", "query.shadow"): misbehaviour})
+    grid = LocalGrid(consortium.urls.train_sites, misbehave={("northeast", "query.shadow"): misbehaviour})
     gather_shadow(_roster(consortium, grid))
     assert list(_kept(consortium)) == ["southwest"]
 
 
 def test_without_a_shadow_no_site_is_asked(consortium: Consortium, add_model: AddModel) -> None:
     add_model("v1")
-    grid = LocalGrid(consortium.urls.sites)
+    grid = LocalGrid(consortium.urls.train_sites)
     gather_shadow(_roster(consortium, grid))
     assert grid.sent == []
 

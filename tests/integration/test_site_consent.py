@@ -57,9 +57,9 @@ def _body(settings: RunSettings = SETTINGS, **fields: object) -> dict[str, Any]:
 
 @pytest.fixture
 def site_url(databases: DatabaseUrls, monkeypatch: pytest.MonkeyPatch) -> str:
-    url = databases.sites["northeast"]
-    monkeypatch.setenv("SITE_DATABASE_URL", url)
-    return url
+    """The owner's, who plays the administrator; what is tested asks as the SuperNode does."""
+    monkeypatch.setenv("SITE_DATABASE_URL", databases.train_sites["northeast"])
+    return databases.sites["northeast"]
 
 
 def _refusal(**fields: object) -> str:
@@ -164,7 +164,7 @@ def statements(consortium: DatabaseUrls) -> Iterator[list[str]]:
     def note(connection: object, cursor: object, statement: str, *more: object) -> None:
         seen.append(statement)
 
-    engine = engine_for(consortium.sites["northeast"])
+    engine = engine_for(consortium.train_sites["northeast"])
     event.listen(engine, "before_cursor_execute", note)
     yield seen
     event.remove(engine, "before_cursor_execute", note)
@@ -194,7 +194,7 @@ def test_in_a_whole_run_one_pauses_one_approves_in_time_and_one_too_late(
         session.add(run)
         session.flush()
         run_id = run.id
-    grid = LocalGrid(sites)
+    grid = LocalGrid(consortium.train_sites)
 
     def approve(body: dict[str, Any]) -> dict[str, Any]:
         """After the first question the administrator of the southwest approves."""
@@ -204,7 +204,7 @@ def test_in_a_whole_run_one_pauses_one_approves_in_time_and_one_too_late(
         return body
 
     grid.misbehave["southwest", "query"] = approve
-    recorder = RunRecorder(consortium.central, run_id)
+    recorder = RunRecorder(consortium.app_central, run_id)
     conduct(grid, recorder.plan(), recorder)
     with sessions_for(consortium.central)() as session:
         assert session.get_one(TrainingRun, run_id).status == RunStatus.COMPLETED
@@ -237,8 +237,8 @@ def test_a_deactivated_institutions_supernode_that_still_connects_is_sent_no_mod
         session.add(run)
         session.flush()
         run_id = run.id
-    grid = LocalGrid(consortium.sites)
-    recorder = RunRecorder(consortium.central, run_id)
+    grid = LocalGrid(consortium.train_sites)
+    recorder = RunRecorder(consortium.app_central, run_id)
     conduct(grid, recorder.plan(), recorder)
     asked = [
         (message.metadata.message_type, "weights" in body_of(message))

@@ -217,7 +217,7 @@ def test_progress_sees_what_another_process_committed_in_two_round_trips(
         server_app.execute(update(TrainingRun).values(status="evaluating", current_round=3))
         server_app.commit()
     statements: list[str] = []
-    engine = engine_for(consortium.urls.central)
+    engine = engine_for(consortium.urls.app_central)
 
     def remember(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
         statements.append(statement)

@@ -47,7 +47,7 @@ def big_consortium(databases: DatabaseUrls) -> DatabaseUrls:
 
 
 def _ask(urls: DatabaseUrls, phase: str) -> Message:
-    data = load_site_data(urls.sites["northeast"], "fedcost")
+    data = load_site_data(urls.train_sites["northeast"], "fedcost")
     preprocessing = json.dumps(
         pooled_preprocessing([moments_of(data.train_inputs, data.train_cost)]).to_json()
     )
@@ -73,7 +73,7 @@ def _ask(urls: DatabaseUrls, phase: str) -> Message:
             "local_only": json.dumps({"num_rounds": 1, "seed": 1, "models": 2, "seconds": 1.0}),
         },
     }[phase]
-    grid = LocalGrid({"northeast": urls.sites["northeast"]})
+    grid = LocalGrid({"northeast": urls.train_sites["northeast"]})
     ids = grid.push_messages([Message(outgoing(fields), 1, phase)])
     (reply,) = grid.pull_messages(ids)
     return reply
@@ -199,13 +199,13 @@ def test_the_document_lists_every_field_and_no_other() -> None:
 def test_a_request_that_makes_no_sense_is_answered_with_a_sentence(
     consortium: DatabaseUrls, body: dict[str, object], words: str
 ) -> None:
-    grid = LocalGrid({"northeast": consortium.sites["northeast"]})
+    grid = LocalGrid({"northeast": consortium.train_sites["northeast"]})
     (reply,) = grid.pull_messages(grid.push_messages([Message(outgoing(body), 1, "train")]))
     assert body_of(reply)["outcome"] == "failed" and words in body_of(reply)["reason"]
 
 
 def test_a_site_whose_database_is_away_says_so_and_no_more(consortium: DatabaseUrls) -> None:
-    away = re.sub(r":\d+/", ":1/", consortium.sites["northeast"])
+    away = re.sub(r":\d+/", ":1/", consortium.train_sites["northeast"])
     grid = LocalGrid({"northeast": away})
     (reply,) = grid.pull_messages(grid.push_messages([Message(outgoing({"settings": SETTINGS}), 1, "query")]))
     assert body_of(reply)["reason"] == "The hospital's database did not answer."
