@@ -11,9 +11,11 @@ from starlette.types import ASGIApp
 
 from api import (
     errors,
+    routes_audit,
     routes_auth,
     routes_batch,
     routes_cohort,
+    routes_erasure,
     routes_health,
     routes_import,
     routes_institutions,
@@ -35,6 +37,7 @@ ROUTERS = (
     routes_auth.router,
     routes_auth.signed_in,
     routes_patients.router,
+    routes_erasure.router,
     routes_import.router,
     routes_predictions.router,
     routes_batch.router,
@@ -45,6 +48,7 @@ ROUTERS = (
     routes_triggers.router,
     routes_institutions.router,
     routes_workers.router,
+    routes_audit.router,
 )
 
 

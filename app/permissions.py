@@ -15,6 +15,7 @@ class Permission(StrEnum):
     PATIENTS_DELETE = "patients_delete"
     PATIENTS_IMPORT = "patients_import"
     PATIENTS_EXPORT = "patients_export"
+    PATIENTS_ERASE = "patients_erase"
     PREDICT = "predict"
     PREDICT_BATCH = "predict_batch"
     MODEL_CARD = "model_card"
@@ -39,6 +40,7 @@ _DOCTOR = _NURSE | {
     Permission.PATIENTS_DELETE,
     Permission.PATIENTS_IMPORT,
     Permission.PATIENTS_EXPORT,
+    Permission.PATIENTS_ERASE,
     Permission.PREDICT_BATCH,
 }
 _DATA_SCIENTIST = _EVERYBODY | {
@@ -64,8 +66,8 @@ _ADMIN = _EVERYBODY | frozenset(
     }
 )
 # Decides for one hospital whether it takes part, and looks after its people; has no say in the consortium and sees
-# no patient.
-_INSTITUTION_ADMIN = _EVERYBODY | {Permission.PARTICIPATION, Permission.WORKERS_MANAGE}
+# no patient. Of the audit each administrator reads the own part: the Site's here, the central one in the consortium.
+_INSTITUTION_ADMIN = _EVERYBODY | {Permission.PARTICIPATION, Permission.WORKERS_MANAGE, Permission.AUDIT_READ}
 
 PERMISSIONS: dict[Role, frozenset[Permission]] = {
     Role.NURSE: _NURSE,

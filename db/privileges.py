@@ -25,12 +25,14 @@ class RoleKind(StrEnum):
 READ = "SELECT"
 ADD = "SELECT, INSERT"  # for tables whose rows are written once
 CHANGE = "SELECT, INSERT, UPDATE"
+EXPIRE = "SELECT, INSERT, DELETE"  # written once, and erased with a patient or after the time that is set
+CHANGE_EXPIRE = "SELECT, INSERT, UPDATE, DELETE"
 
 APP, TRAIN, SITES = RoleKind.APP, RoleKind.TRAIN, RoleKind.SITES
 
 TablePrivileges = dict[str, dict[RoleKind, str]]
 
-# Nothing is ever deleted from the central database. What `SITES` see of a row depends on `db.row_security`, too.
+# Deleted are only rows that retention may be set for. What `SITES` see of a row depends on `db.row_security`, too.
 CENTRAL: TablePrivileges = {
     "alembic_version": {APP: READ, SITES: READ},
     "audit_events": {APP: ADD, SITES: ADD},
@@ -38,16 +40,19 @@ CENTRAL: TablePrivileges = {
     "audit_seals": {APP: READ},
     "audit_unsealed": {APP: READ},
     "audit_verifications": {APP: ADD},
+    "backups": {APP: ADD},
     "federation_status": {APP: CHANGE, SITES: READ},
     "institutions": {APP: CHANGE, SITES: READ},
     "medical_workers": {APP: CHANGE, SITES: CHANGE},
     "model_versions": {APP: CHANGE, SITES: READ},
-    "one_time_links": {APP: CHANGE, SITES: CHANGE},
+    "one_time_links": {APP: CHANGE_EXPIRE, SITES: CHANGE},
     "promotions": {APP: ADD, SITES: READ},
-    "refresh_tokens": {APP: CHANGE, SITES: CHANGE},
-    "run_events": {APP: ADD, SITES: READ},
+    "refresh_tokens": {APP: CHANGE_EXPIRE, SITES: CHANGE},
+    "retention_jobs": {APP: CHANGE},
+    "retention_settings": {APP: CHANGE},
+    "run_events": {APP: EXPIRE, SITES: READ},
     "run_queue": {APP: CHANGE, SITES: READ},
-    "sessions": {APP: CHANGE, SITES: CHANGE},
+    "sessions": {APP: CHANGE_EXPIRE, SITES: CHANGE},
     "shadow_comparisons": {APP: CHANGE},
     "site_presence": {APP: CHANGE, SITES: READ},
     "site_results": {APP: CHANGE, SITES: READ},
@@ -63,17 +68,20 @@ SITE: TablePrivileges = {
     "audit_seals": {APP: READ},
     "audit_unsealed": {APP: READ},
     "audit_verifications": {APP: ADD},
+    "erasures": {APP: ADD},
     "participation": {APP: CHANGE, TRAIN: "SELECT (id, consent)"},
-    "patient_changes": {APP: ADD},
+    "patient_changes": {APP: EXPIRE},
     # Training reads no name.
     "patients": {
-        APP: CHANGE,
+        APP: CHANGE_EXPIRE,
         TRAIN: (
             "SELECT (id, age, sex, bmi, children, smoker, region, insurance_cost, cost_entered_at, created_at, "
             "deleted_at)"
         ),
     },
-    "predictions": {APP: ADD, TRAIN: "SELECT (id, patient_id, predicted_cost, model_version, created_at)"},
+    "predictions": {APP: EXPIRE, TRAIN: "SELECT (id, patient_id, predicted_cost, model_version, created_at)"},
+    "retention_jobs": {APP: CHANGE},
+    "retention_settings": {APP: CHANGE},
     # The training process writes down what it was asked for; it can neither approve nor refuse it.
     "run_approvals": {
         APP: "SELECT, UPDATE (decision, decided_by, decided_by_name, decided_at)",

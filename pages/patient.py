@@ -21,6 +21,7 @@ from app.components.patient_draft import (
     warn_before_leaving,
 )
 from app.components.patient_editor import back_to_list, show_choice, show_form, taken_notice
+from app.components.patient_erasure import show_rights
 from app.components.patient_list_state import last_address
 from app.components.patient_predictions import show_patient_predictions
 from app.components.patient_view import listed_name, show_changes, show_record
@@ -72,6 +73,7 @@ def show_patient(actor: Actor, patient: Patient) -> None:
         show_patient_predictions(outcomes)
     else:
         st.markdown("No prediction was saved for this patient yet.")
+    show_rights(actor, patient, erased=lambda: st.switch_page(page("patients"), query_params=last_address()))
 
 
 @acting(Permission.PATIENTS_WRITE)

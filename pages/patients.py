@@ -181,7 +181,7 @@ def show_deleted(actor: Actor, view: PatientListView) -> None:
     show_restored()
     with site_session(actor) as site:
         deleted = patient_records.recently_deleted(site=site, actor=actor)
-    show_recently_deleted(deleted)
+    show_recently_deleted(actor, deleted)
 
 
 @acting(Permission.PATIENTS_READ)

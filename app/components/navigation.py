@@ -57,6 +57,7 @@ PAGES: tuple[PageEntry, ...] = (
     PageEntry(
         "institutions", "Institutions", ":material/domain:", Permission.INSTITUTIONS_MANAGE, CONSORTIUM
     ),
+    PageEntry("audit", "Audit", ":material/policy:", Permission.AUDIT_READ, CONSORTIUM),
 )
 _BY_NAME = {entry.name: entry for entry in PAGES}
 

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 import streamlit as st
 
 from app.actor import Actor
-from app.components.dialogs import close_dialog
+from app.components.dialogs import close_dialog, open_dialog
 from app.components.empty import show_empty
 from app.components.formats import describe_inputs, plain, when
 from app.components.guard import acting
+from app.components.patient_erasure import ask_to_erase_if_wanted, dialog_of, show_erased
 from app.components.patient_view import listed_name
 from app.databases import site_session
 from app.permissions import Permission
@@ -98,13 +99,14 @@ def show_deletion_notice() -> None:
 
 
 def show_restored() -> None:
-    """Say once who was just restored."""
+    """Say once who was just restored, or that somebody was erased."""
+    show_erased()
     restored = st.session_state.pop(_RESTORED, None)
     if restored:
         st.success(f"{plain(restored)} is restored.", icon=":material/check_circle:")
 
 
-def show_recently_deleted(deleted: Sequence[Patient]) -> None:
+def show_recently_deleted(actor: Actor, deleted: Sequence[Patient]) -> None:
     """List the patients that can still be restored, the last deleted first."""
     st.markdown(
         f"Deleted patients can be restored, with their history and predictions, for {UNDO_PERIOD.days} days."
@@ -130,6 +132,15 @@ def show_recently_deleted(deleted: Sequence[Patient]) -> None:
                 on_click=restore,
                 args=(patient.id, listed_name(patient)),
             )
+            if actor.may(Permission.PATIENTS_ERASE):
+                st.button(
+                    "Erase",
+                    key=f"patients_erase_{patient.id}",
+                    icon=":material/delete_forever:",
+                    on_click=open_dialog,
+                    args=(dialog_of(patient),),
+                )
+        ask_to_erase_if_wanted(actor, patient, erased=st.rerun)
 
 
 def _dismiss() -> None:

@@ -4,43 +4,65 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from sqlalchemy.orm import Session
 
 from app.actor import Actor
-from app.services.audit import with_request_id
+from app.errors import NotFound
+from app.request_id import current_request_id
+from app.services.audit import Outcome
 from db.site import AccessEvent
 
 
 def record_access(
     site: Session,
-    actor: Actor,
+    actor: Actor | None,
     action: str,
     *,
     patient_id: uuid.UUID | None = None,
     details: Mapping[str, Any] | None = None,
+    outcome: Outcome = "ok",
 ) -> None:
-    """Add one event to the session: ids and counts only, never a name or a value."""
-    site.add(_event(actor, action, patient_id, details))
+    """Add one event to the session: ids and counts only, never a name or a value. Without an actor nobody asked."""
+    site.add(_event(actor, action, patient_id, details, outcome))
 
 
-def record_access_at_once(
+def record_failed_access(
     site: Session, actor: Actor, action: str, *, patient_id: uuid.UUID | None = None
 ) -> None:
-    """Keep one event in a transaction of its own, because the session's is about to be rolled back."""
+    """Keep a failed attempt in a transaction of its own, because the session's is about to be rolled back."""
     with Session(site.get_bind()) as own:
-        own.add(_event(actor, action, patient_id, None))
+        own.add(_event(actor, action, patient_id, None, "failed"))
         own.commit()
 
 
+def refuse_unknown(
+    site: Session,
+    actor: Actor,
+    action: str,
+    patient_id: uuid.UUID,
+    sentence: str = "There is no such patient in your hospital.",
+) -> NoReturn:
+    """Raise `NotFound`, and keep that somebody asked for an id that this institution does not have."""
+    record_failed_access(site, actor, action, patient_id=patient_id)
+    raise NotFound(sentence)
+
+
 def _event(
-    actor: Actor, action: str, patient_id: uuid.UUID | None, details: Mapping[str, Any] | None
+    actor: Actor | None,
+    action: str,
+    patient_id: uuid.UUID | None,
+    details: Mapping[str, Any] | None,
+    outcome: Outcome,
 ) -> AccessEvent:
     return AccessEvent(
-        worker_id=actor.worker_id,
+        worker_id=actor.worker_id if actor else None,
+        role=actor.role if actor else None,
         action=action,
         patient_id=patient_id,
-        address=actor.address[:64] if actor.address else None,
-        details=with_request_id(details),
+        outcome=outcome,
+        address=actor.address[:64] if actor and actor.address else None,
+        request_id=current_request_id(),
+        details=dict(details or {}),
     )

@@ -48,16 +48,11 @@ def record(
         target=target[:200] if target is not None else None,
         outcome=outcome,
         address=(address or (actor.address if actor else None) or "")[:64] or None,
-        details=with_request_id(details),
+        request_id=current_request_id(),
+        details=dict(details or {}),
     )
     central.add(event)
     return event
-
-
-def with_request_id(details: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return what an event says besides, with the id of the request that it belongs to, if it belongs to one."""
-    request_id = current_request_id()
-    return {**(details or {}), **({"request_id": request_id} if request_id else {})}
 
 
 def record_refusal(*, actor: Actor, action: str) -> None:

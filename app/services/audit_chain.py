@@ -138,6 +138,15 @@ def chain_state(session: Session, trail: Trail) -> ChainState:
     return ChainState(head, waiting, last.verified_at, last.position, last.problem)
 
 
+def positions_of(session: Session, event_ids: Sequence[int]) -> dict[int, int]:
+    """Return event -> position of its seal, of those that are sealed."""
+    rows = session.execute(
+        text("SELECT event_id, position FROM audit_seals WHERE event_id = ANY(:ids)"),
+        {"ids": list(event_ids)},
+    )
+    return dict(rows.all())
+
+
 def verify_and_record(session: Session, trail: Trail, *, expected: ChainHead | None = None) -> ChainHead:
     """Verify in one snapshot and record what was found; raises `ChainBroken` after that.
 

@@ -16,6 +16,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from app.actor import Actor
+from app.request_id import current_request_id
 
 CHUNK = 10_000  # rows between two reports of progress
 
@@ -38,8 +39,9 @@ _KEEP = text(
       SELECT saved.id, :shadow_version, shadow_cost FROM saved JOIN batch_predictions USING (patient_id)
       WHERE shadow_cost IS NOT NULL
     )
-    INSERT INTO access_events (worker_id, action, patient_id, address, details)
-    SELECT :worker_id, 'prediction_saved', patient_id, :address, jsonb_build_object('prediction_id', id)
+    INSERT INTO access_events (worker_id, role, action, patient_id, address, request_id, details)
+    SELECT :worker_id, :role, 'prediction_saved', patient_id, :address, :request_id,
+           jsonb_build_object('prediction_id', id)
     FROM saved"""
 )
 
@@ -104,7 +106,9 @@ def save_batch(
                 "shadow_version": shadow_version,
                 "worker_id": actor.worker_id,
                 "worker_name": actor.name,
+                "role": actor.role,
                 "address": actor.address[:64] if actor.address else None,
+                "request_id": current_request_id(),
             },
         )
         saved(min(begin + CHUNK, len(patient_ids)))

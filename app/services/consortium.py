@@ -115,6 +115,7 @@ def staff(*, central: Session, actor: Actor) -> list[StaffGroup]:
 def refusals(*, central: Session, actor: Actor) -> list[Refusals]:
     """Count the refused attempts of the last seven days, the most frequent kind first; at most ten kinds."""
     actor.require(Permission.AUDIT_READ)
+    actor.require(Permission.TRAINING_READ)  # of all institutions, so for the consortium's people only
     newest = (
         select(AuditEvent.action, AuditEvent.role, AuditEvent.occurred_at, AuditEvent.outcome)
         .where(AuditEvent.occurred_at >= datetime.now(UTC) - RECENT)

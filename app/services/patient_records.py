@@ -12,9 +12,9 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.actor import Actor
-from app.errors import Conflict, FieldDifference, NotFound, PatientChanged
+from app.errors import Conflict, FieldDifference, PatientChanged
 from app.permissions import Permission
-from app.services.access import record_access, record_access_at_once
+from app.services.access import record_access, record_failed_access, refuse_unknown
 from app.services.patient_entry import FIELD_LABELS, accepted_columns, is_storable
 from db.site import Patient, PatientAction, PatientChange
 from fl.features import FEATURE_BY_NAME, TARGET_NAME, parse_value
@@ -90,7 +90,7 @@ def edit_patient(
     actor.require(Permission.PATIENTS_WRITE)
     patient = _locked(site, patient_id)
     if patient is None or patient.deleted_at is not None:
-        raise NotFound("There is no such patient in your hospital.")
+        refuse_unknown(site, actor, "patient_edited", patient_id)
     columns = accepted_columns(first_name, last_name, inputs, insurance_cost)
     changes = {
         field: (getattr(patient, field), wanted)
@@ -98,7 +98,7 @@ def edit_patient(
         if getattr(patient, field) != wanted
     }
     if changes and patient.row_version != row_version:
-        record_access_at_once(site, actor, "patient_edit_conflict", patient_id=patient.id)
+        record_failed_access(site, actor, "patient_edit_conflict", patient_id=patient.id)
         site.expunge(patient)
         raise PatientChanged(
             patient,
@@ -133,7 +133,7 @@ def delete_patient(*, site: Session, actor: Actor, patient_id: uuid.UUID) -> Pat
     actor.require(Permission.PATIENTS_DELETE)
     patient = _locked(site, patient_id)
     if patient is None or patient.deleted_at is not None:
-        raise NotFound("There is no such patient in your hospital.")
+        refuse_unknown(site, actor, "patient_deleted", patient_id)
     now = _now(site)
     patient.deleted_at = patient.updated_at = now
     site.flush()
@@ -155,11 +155,13 @@ def restore_patient(*, site: Session, actor: Actor, patient_id: uuid.UUID) -> Pa
     actor.require(Permission.PATIENTS_DELETE)
     patient = _locked(site, patient_id)
     if patient is None:
-        raise NotFound("There is no such patient in your hospital.")
+        refuse_unknown(site, actor, "patient_restored", patient_id)
     if patient.deleted_at is None:
+        record_failed_access(site, actor, "patient_restored", patient_id=patient_id)
         raise Conflict("This patient is not deleted; somebody may have restored them already.")
     now = _now(site)
     if patient.deleted_at < now - UNDO_PERIOD:
+        record_failed_access(site, actor, "patient_restored", patient_id=patient_id)
         raise Conflict(
             f"This patient was deleted more than {UNDO_PERIOD.days} days ago and can no longer be restored."
         )
@@ -204,7 +206,7 @@ def changes_of(*, site: Session, actor: Actor, patient_id: uuid.UUID) -> list[Pa
     actor.require(Permission.PATIENTS_READ)
     patient = site.get(Patient, patient_id)
     if patient is None or patient.deleted_at is not None:
-        raise NotFound("There is no such patient in your hospital.")
+        refuse_unknown(site, actor, "patient_history_read", patient_id)
     query = (
         select(PatientChange).where(PatientChange.patient_id == patient_id).order_by(PatientChange.id.desc())
     )

@@ -9,9 +9,8 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.actor import Actor
-from app.errors import NotFound
 from app.permissions import Permission
-from app.services.access import record_access
+from app.services.access import record_access, refuse_unknown
 from app.services.cost_histogram import CostDistribution, distribution_of, fine_counts
 from app.services.paging import Page, read_page
 from app.services.patient_pages import cursor_of, rows_at
@@ -87,7 +86,7 @@ def get_patient(*, site: Session, actor: Actor, patient_id: uuid.UUID) -> Patien
     actor.require(Permission.PATIENTS_READ)
     patient = site.get(Patient, patient_id)
     if patient is None or patient.deleted_at is not None:
-        raise NotFound("There is no such patient in your hospital.")
+        refuse_unknown(site, actor, "patient_read", patient_id)
     record_access(site, actor, "patient_read", patient_id=patient.id)
     return patient
 

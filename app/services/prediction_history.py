@@ -13,9 +13,8 @@ from sqlalchemy import Select, and_, func, select, text, tuple_
 from sqlalchemy.orm import Session
 
 from app.actor import Actor
-from app.errors import NotFound
 from app.permissions import Permission
-from app.services.access import record_access
+from app.services.access import record_access, refuse_unknown
 from app.services.paging import MAX_PAGE, Page, Position, read_page, unknown_cursor, uuid_cursor
 from app.services.prediction_accuracy import MonthAccuracy, accuracy_by_month
 from app.services.prediction_query import PredictionFilter
@@ -125,7 +124,7 @@ def predictions_of(*, site: Session, actor: Actor, patient_id: uuid.UUID) -> lis
     actor.require(Permission.PREDICT)
     present = select(Patient.id).where(Patient.id == patient_id, Patient.deleted_at.is_(None))
     if site.scalar(present) is None:
-        raise NotFound("There is no such patient in your hospital.")
+        refuse_unknown(site, actor, "predictions_listed", patient_id)
     query = _in_order(_outcomes().where(Prediction.patient_id == patient_id)).limit(MAX_PAGE)
     outcomes = [_outcome(row) for row in site.execute(query)]
     record_access(site, actor, "predictions_listed", patient_id=patient_id, details={"count": len(outcomes)})

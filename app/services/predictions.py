@@ -14,11 +14,11 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.actor import Actor
-from app.errors import Conflict, InvalidInput, NotFound
+from app.errors import Conflict, InvalidInput
 from app.measures import prediction_timed
 from app.permissions import Permission
 from app.services import models
-from app.services.access import record_access
+from app.services.access import record_access, refuse_unknown
 from db.site import Patient, Prediction, ShadowPrediction
 from fl.features import FEATURES, FeatureValue, validate
 
@@ -174,7 +174,7 @@ def save(
     if patient_id is not None:
         present = select(Patient.id).where(Patient.id == patient_id, Patient.deleted_at.is_(None))
         if site.scalar(present) is None:
-            raise NotFound("There is no such patient in your hospital.")
+            refuse_unknown(site, actor, "prediction_saved", patient_id)
     low, high = prediction.interval or (None, None)
     saved = Prediction(
         patient_id=patient_id,

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from api.app import create_api
 from app.actor import Actor
 from app.databases import central_session, site_session
-from app.errors import Conflict, PatientChanged
+from app.errors import Conflict, NotFound, PatientChanged
 from app.services import (
     batch,
     imports,
@@ -58,6 +58,7 @@ class Log:
     site: Session
     worker_id: int
     read: int = 0
+    failed: tuple[str, ...] = ("patient_edit_conflict",)
 
     def new(self) -> list[tuple[str, uuid.UUID | None, dict[str, Any]]]:
         """Return what, which patient and details of the new events, whose who, when and from where are checked."""
@@ -68,18 +69,12 @@ class Log:
             self.read = event.id
             assert event.worker_id == self.worker_id, event.action
             assert event.address == CALLER, event.action
+            assert event.role == "doctor", event.action
+            assert event.outcome == ("failed" if event.action in self.failed else "ok"), event.action
             age = datetime.datetime.now(datetime.UTC) - event.occurred_at
             assert datetime.timedelta(0) <= age < datetime.timedelta(minutes=1)
             assert not [secret for secret in SECRETS if secret in repr(vars(event))], vars(event)
-        # Which request it was, an event of the API says too: test_request_ids.py.
-        return [
-            (
-                event.action,
-                event.patient_id,
-                {key: value for key, value in event.details.items() if key != "request_id"},
-            )
-            for event in events
-        ]
+        return [(event.action, event.patient_id, event.details) for event in events]
 
 
 @pytest.fixture
@@ -202,6 +197,13 @@ def test_through_the_services_that_the_pages_call(
     assert [event[:2] for event in log.new()] == [("patient_edit_conflict", patient)]
     with pytest.raises(Conflict):
         act(patient_records.restore_patient, **one)
+    log.failed = ("patient_restored", "patient_read")
+    assert [event[:2] for event in log.new()] == [("patient_restored", patient)]
+    unknown = uuid.uuid4()
+    with pytest.raises(NotFound):
+        act(patients.get_patient, patient_id=unknown)
+    assert [event[:2] for event in log.new()] == [("patient_read", unknown)]
+    log.failed = ()
     act(patients.patients_for_export, "patients_exported", filter=PatientFilter(search="zuckm"))
 
     with central_session() as central:

@@ -45,8 +45,8 @@ INSIDE_PAGES = {
     Permission.PATIENTS_WRITE,
     Permission.PATIENTS_DELETE,
     Permission.PATIENTS_EXPORT,
+    Permission.PATIENTS_ERASE,
     Permission.WORKERS_MANAGE,
-    Permission.AUDIT_READ,
     Permission.PROMOTE,
     Permission.PROMOTION_PROPOSE,
     Permission.MODELS_EXPORT,
@@ -54,9 +54,7 @@ INSIDE_PAGES = {
 }
 # Permissions that nothing asks for yet, or no route, with the reason; a permission that becomes used leaves the list.
 NO_PAGE: dict[Permission, str] = {Permission.OWN_ACCOUNT: "signing out is in the sidebar of every page"}
-NO_ROUTE = {
-    Permission.AUDIT_READ: "refusals are only listed on the overview; reading the audit comes later",
-}
+NO_ROUTE: dict[Permission, str] = {}
 
 
 def _asked_for_by_pages() -> set[Permission]:
@@ -313,6 +311,7 @@ def test_people_and_refusals_stand_on_the_overview_of_those_who_may_know_them(co
         said = [words(app), *(figure.label for figure in app.metric)]
         for permission, heading in (
             (Permission.WORKERS_MANAGE, "People who can sign in"),
-            (Permission.AUDIT_READ, "Refused attempts in the last 7 days"),
+            # A hospital's administrator reads the hospital's own trail; refusals stand in the consortium's.
+            (Permission.INSTITUTIONS_MANAGE, "Refused attempts in the last 7 days"),
         ):
             assert any(heading in text for text in said) == (permission in PERMISSIONS[role]), (role, heading)

@@ -1,11 +1,13 @@
-"""The record of who read which patient as a chain of hashes, each event with role, outcome and request."""
+"""The record of who read which patient as a chain of hashes, erased patients, and what is kept for how long."""
 
 from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
 
+from db.migrations.append_only import protect_too
 from db.migrations.audit_chain import make_chain
+from db.migrations.retention_tables import NOW, make_retention_tables
 
 revision = "0004"
 down_revision = "0003"
@@ -25,7 +27,7 @@ COVERED = (
 
 
 def upgrade() -> None:
-    """Add what the events lacked, indexes for reading them, and the chain."""
+    """Add what the events lacked, indexes for reading them, the chain, and the tables of erasure and retention."""
     op.add_column("access_events", sa.Column("role", sa.String(length=50), nullable=True))
     op.add_column(
         "access_events",
@@ -52,3 +54,13 @@ def upgrade() -> None:
         postgresql_where=sa.text("request_id IS NOT NULL"),
     )
     make_chain("access_events", COVERED)
+    make_retention_tables()
+    op.create_table(
+        "erasures",
+        sa.Column("patient_id", sa.Uuid(), nullable=False),
+        sa.Column("erased_at", sa.DateTime(timezone=True), server_default=NOW, nullable=False),
+        sa.Column("worker_id", sa.Integer(), nullable=False),
+        sa.Column("worker_name", sa.String(length=255), nullable=False),
+        sa.PrimaryKeyConstraint("patient_id"),
+    )
+    protect_too("erasures")
