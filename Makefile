@@ -52,6 +52,13 @@ verify-run: $(READY) ## prove the receipts of a run and the version that it made
 verify-audit: $(READY) ## prove the audit trails; HEAD=position:hash (and TRAIL=code of a hospital) compares with an earlier head
 	@exec $(BIN)/python -m app.verify_audit
 
+.PHONY: backup restore
+backup: $(READY) ## dump every database into a new folder of the data folder's backups (BACKUP_DIR, BACKUP_KEEP=7)
+	@exec $(BIN)/python -m app.backup
+
+restore: $(READY) ## restore a backup into fresh databases: make restore FROM=folder; OVERWRITE=yes renames what is there
+	@exec env FROM="$(FROM)" OVERWRITE="$(OVERWRITE)" $(BIN)/python -m app.restore
+
 bench-rounds: $(READY) ## seconds a Round, ours and unmodified Flower
 	@exec $(BIN)/python -m bench.rounds
 

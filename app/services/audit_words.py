@@ -71,6 +71,7 @@ WORDS = {
     "institution_reactivated": "Reactivated an institution",
     "demo_data_begun": "Began to load the demonstration",
     "demo_data_loaded": "Loaded the demonstration",
+    "backup_made": "Made a backup",
     "audit_exported": "Exported the audit",
     "audit_verified": "Verified the audit",
     "retention_changed": "Changed how long data are kept",
