@@ -23,6 +23,7 @@ from api import (
     routes_patients,
     routes_predictions,
     routes_registry,
+    routes_system,
     routes_training,
     routes_triggers,
     routes_workers,
@@ -49,6 +50,7 @@ ROUTERS = (
     routes_institutions.router,
     routes_workers.router,
     routes_audit.router,
+    routes_system.router,
 )
 
 

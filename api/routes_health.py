@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Response
 
-from api.schemas_auth import HealthAnswer
+from api.schemas_auth import HealthAnswer, ReadyAnswer
 from app.databases import central_session
 from app.errors import CentralUnavailable
-from app.services import monitoring
+from app.services import monitoring, system
 from app.version import VERSION
 
 router = APIRouter(tags=["health"])
@@ -23,3 +23,19 @@ def health(response: Response) -> HealthAnswer:
         response.status_code = 503
         return HealthAnswer(status="degraded", database="down", federation="down", version=VERSION)
     return HealthAnswer(status="ok", database="up", federation=federation, version=VERSION)
+
+
+@router.get("/ready", responses={503: {"model": ReadyAnswer}})
+def ready(response: Response) -> ReadyAnswer:
+    """Say whether requests may be sent here: the database answers and has the schema that this software wants."""
+    try:
+        with central_session() as central:
+            found = system.readiness(central=central)
+    except CentralUnavailable:
+        response.status_code = 503
+        return ReadyAnswer(status="not_ready", database="down", schema_current=False)
+    if not found.ready:
+        response.status_code = 503
+    return ReadyAnswer(
+        status="ready" if found.ready else "not_ready", database="up", schema_current=found.ready
+    )

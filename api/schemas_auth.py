@@ -39,3 +39,11 @@ class HealthAnswer(Answer):
     database: Literal["up", "down"]
     federation: Literal["up", "starting", "down"]
     version: str
+
+
+class ReadyAnswer(Answer):
+    """Whether a load balancer may send requests to this process."""
+
+    status: Literal["ready", "not_ready"]
+    database: Literal["up", "down"]
+    schema_current: bool

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import secrets
 
-from app.measures import FAULTS
+from app.measures import fault_seen
+from app.request_id import current_request_id
 from db.logs import described
 
 _REFERENCE = "fedcost_reference"  # attribute of an exception that is in the log already
@@ -23,7 +24,7 @@ def log_fault(logger: logging.Logger, error: BaseException, *, at: str) -> str:
     reference = secrets.token_hex(4)
     setattr(error, _REFERENCE, reference)
     fault = described(error)
-    FAULTS.inc()
+    fault_seen(reference=reference, place=at, kind=fault["class"], request_id=current_request_id())
     logger.error(
         "reference %s, at %s: %s",
         reference,

@@ -29,6 +29,7 @@ from app.headers import HEADERS, SecurityHeaders
 from app.housekeeping import housekeeping_running
 from app.log_privacy import log_fault
 from app.metrics_endpoint import metrics_served
+from app.operations_record import operations_recorded
 from app.plotly_library import PLOTLY_ROUTES
 from app.request_id import HEADER, RequestIds, request_id_of
 from app.request_log import RequestLog, route_of
@@ -57,6 +58,7 @@ async def lifespan(app: st.App) -> AsyncIterator[dict[str, Any]]:
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(housekeeping_running())
         stack.enter_context(metrics_served(settings))
+        await stack.enter_async_context(operations_recorded())
         if settings.federation:
             await stack.enter_async_context(supervisor_running(settings))
         yield {}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import bisect
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -99,7 +100,19 @@ def _copy(counts: Minute) -> Minute:
     return Minute(**values)
 
 
+@dataclass(frozen=True)
+class SeenFault:
+    """One mistake of the program, as it is kept: no text of the exception."""
+
+    occurred_at: datetime
+    reference: str
+    place: str
+    kind: str
+    request_id: str | None
+
+
 MINUTES = MinuteCounts()
+SEEN_FAULTS: deque[SeenFault] = deque(maxlen=200)  # that could not be written down yet
 
 
 def request_answered(*, method: str, route: str, status: int, seconds: float) -> None:
@@ -130,6 +143,12 @@ def batch_predicted(count: int) -> None:
     BATCH_PREDICTIONS.inc(count)
     with MINUTES.now() as minute:
         minute.predictions += count
+
+
+def fault_seen(*, reference: str, place: str, kind: str, request_id: str | None) -> None:
+    """Count one mistake of the program, and keep it until it is written down."""
+    FAULTS.inc()
+    SEEN_FAULTS.append(SeenFault(datetime.now(UTC), reference, place[:200], kind[:200], request_id))
 
 
 def sign_in_refused() -> None:

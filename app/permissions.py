@@ -32,6 +32,7 @@ class Permission(StrEnum):
     INSTITUTIONS_MANAGE = "institutions_manage"
     PARTICIPATION = "participation"
     OWN_ACCOUNT = "own_account"
+    SYSTEM_READ = "system_read"
 
 
 _EVERYBODY = frozenset({Permission.MODEL_CARD, Permission.OWN_ACCOUNT})
@@ -63,6 +64,7 @@ _ADMIN = _EVERYBODY | frozenset(
         Permission.MODELS_EXPORT,
         Permission.MODELS_IMPORT,
         Permission.INSTITUTIONS_MANAGE,
+        Permission.SYSTEM_READ,
     }
 )
 # Decides for one hospital whether it takes part, and looks after its people; has no say in the consortium and sees

@@ -32,7 +32,7 @@ APP, TRAIN, SITES = RoleKind.APP, RoleKind.TRAIN, RoleKind.SITES
 
 TablePrivileges = dict[str, dict[RoleKind, str]]
 
-# Deleted are only rows that retention may be set for. What `SITES` see of a row depends on `db.row_security`, too.
+# Deleted are only rows that retention may be set for, and counts of requests. What `SITES` see of a row depends on `db.row_security`, too.
 CENTRAL: TablePrivileges = {
     "alembic_version": {APP: READ, SITES: READ},
     "audit_events": {APP: ADD, SITES: ADD},
@@ -41,6 +41,7 @@ CENTRAL: TablePrivileges = {
     "audit_unsealed": {APP: READ},
     "audit_verifications": {APP: ADD},
     "backups": {APP: ADD},
+    "faults": {APP: ADD},
     "federation_status": {APP: CHANGE, SITES: READ},
     "institutions": {APP: CHANGE, SITES: READ},
     "medical_workers": {APP: CHANGE, SITES: CHANGE},
@@ -48,6 +49,8 @@ CENTRAL: TablePrivileges = {
     "one_time_links": {APP: CHANGE_EXPIRE, SITES: CHANGE},
     "promotions": {APP: ADD, SITES: READ},
     "refresh_tokens": {APP: CHANGE_EXPIRE, SITES: CHANGE},
+    # Counts, which are forgotten after thirty days; a Site's web process keeps none here.
+    "request_minutes": {APP: f"{CHANGE}, DELETE"},
     "retention_jobs": {APP: CHANGE},
     "retention_settings": {APP: CHANGE},
     "run_events": {APP: EXPIRE, SITES: READ},

@@ -58,6 +58,7 @@ PAGES: tuple[PageEntry, ...] = (
         "institutions", "Institutions", ":material/domain:", Permission.INSTITUTIONS_MANAGE, CONSORTIUM
     ),
     PageEntry("audit", "Audit", ":material/policy:", Permission.AUDIT_READ, CONSORTIUM),
+    PageEntry("system", "System", ":material/monitor_heart:", Permission.SYSTEM_READ, CONSORTIUM),
 )
 _BY_NAME = {entry.name: entry for entry in PAGES}
 

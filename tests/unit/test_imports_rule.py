@@ -50,12 +50,14 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "app.housekeeping",
         "app.plotly_library",
         "app.metrics_endpoint",
+        "app.operations_record",
         "app.request_log",
         "app.web_log",
     ),
     "app.housekeeping": ("app.services",),
     "app.ui": ("app.auth", "app.components"),
     "app": ("db", "fl.features"),
+    "app.operations_record": ("app.services", "db"),
     "app.metrics_endpoint": ("app.services", "db"),
     # The launcher and what only it uses.
     "app.launch": (

@@ -6,7 +6,8 @@ from alembic import context
 
 import db.accounts
 import db.audit_trail
-import db.federation  # noqa: F401 - its tables belong to the same metadata
+import db.federation
+import db.operations  # noqa: F401
 from db.central import CentralBase
 
 context.configure(connection=context.config.attributes["connection"], target_metadata=CentralBase.metadata)

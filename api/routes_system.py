@@ -1,0 +1,27 @@
+"""How the product is at work: what is wrong, what to do, and what was answered."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends
+
+from api.dependencies import GuardedRoute, May
+from api.schemas import errors
+from api.schemas_system import SystemAnswer
+from app.actor import Actor
+from app.databases import central_session
+from app.permissions import Permission
+from app.services import system
+
+router = APIRouter(prefix="/system", tags=["system"], route_class=GuardedRoute)
+Reader = Annotated[Actor, Depends(May(Permission.SYSTEM_READ))]
+
+
+@router.get("", response_model=SystemAnswer, responses=errors(503))
+def system_state(actor: Reader) -> Any:
+    """Say how database, federation, disk, backups and audit are, what is wrong, and what was answered lately."""
+    with central_session() as central:
+        view = system.system_view(central=central, actor=actor)
+        history = system.system_history(central=central, actor=actor)
+    return {**vars(view.state), "findings": view.findings, **vars(history)}
