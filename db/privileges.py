@@ -32,7 +32,8 @@ APP, TRAIN, SITES = RoleKind.APP, RoleKind.TRAIN, RoleKind.SITES
 
 TablePrivileges = dict[str, dict[RoleKind, str]]
 
-# Deleted are only rows that retention may be set for, and counts of requests. What `SITES` see of a row depends on `db.row_security`, too.
+# Deleted are only rows that retention may be set for, and counts of requests. What `SITES` see of a row depends on
+# `db.row_security`, too.
 CENTRAL: TablePrivileges = {
     "alembic_version": {APP: READ, SITES: READ},
     "audit_events": {APP: ADD, SITES: ADD},

@@ -9,11 +9,12 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from db.migrate import MIGRATIONS, Kind
+from db.migrate import MIGRATIONS
+from db.privileges import DatabaseKind
 
 
 @lru_cache(maxsize=2)
-def newest_revision(kind: Kind) -> str:
+def newest_revision(kind: DatabaseKind) -> str:
     """Return the revision that `db.migrate` brings a database to."""
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS / kind))

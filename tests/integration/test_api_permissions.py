@@ -22,6 +22,8 @@ DECISION = {"approve": True, "settings_sha256": "0" * 64}
 # (method, path): who may, and a body that passes validation where one is needed. None: no token needed.
 WHO_MAY: dict[tuple[str, str], tuple[set[str] | None, dict[str, Any] | None]] = {
     ("get", "/health"): (None, None),
+    ("get", "/ready"): (None, None),
+    ("get", "/system"): ({ADMIN}, None),
     ("post", "/auth/login"): (None, None),
     ("post", "/auth/refresh"): (None, None),
     ("post", "/auth/logout"): (EVERYBODY, None),

@@ -17,7 +17,12 @@ from app.settings import PROJECT_ROOT
 from fl.features import FEATURES
 
 DOCUMENTATION = PROJECT_ROOT / "docs" / "api.md"
-OPEN = {("GET", "/health"), ("POST", "/auth/login"), ("POST", "/auth/refresh")}  # need no token
+OPEN = {
+    ("GET", "/health"),
+    ("GET", "/ready"),
+    ("POST", "/auth/login"),
+    ("POST", "/auth/refresh"),
+}  # need no token
 REF = "#/components/schemas/"
 Operation = dict[str, Any]
 
