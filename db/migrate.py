@@ -14,6 +14,7 @@ from sqlalchemy import create_engine, text
 from db.granting import grant_privileges
 from db.logs import configure_logs
 from db.privileges import DatabaseKind
+from db.row_security import secure_rows
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 # Any number that nothing else in this project locks: two processes never migrate one database at a time.
@@ -43,6 +44,8 @@ def _upgrade(kind: DatabaseKind, url: str) -> None:
             command.upgrade(config, "head")
             with connection.begin():
                 grant_privileges(connection, kind)
+                if kind == "central":
+                    secure_rows(connection)
     finally:
         engine.dispose()  # ends the session, and with it the lock
 
