@@ -53,8 +53,10 @@ def predict(actor: Predictor, request: PredictionRequest) -> Any:
             inputs=features_of(request),
             patient_id=request.patient_id,
         )
-    answer = PredictionAnswer.model_validate(saved).model_dump()
-    return {**answer, "cautions": predictions.cautions_for(saved.inputs)}
+    made = vars(PredictionAnswer.model_validate(saved))
+    answer = NewPredictionAnswer(**made, cautions=predictions.cautions_for(saved.inputs))
+    # Checked and written in this thread: FastAPI would wait for another one to do it.
+    return Response(answer.model_dump_json(), media_type="application/json")
 
 
 @router.post("/explain", response_model=ExplanationAnswer, responses=errors(400, 409, 413, 422, 503))

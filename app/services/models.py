@@ -26,6 +26,17 @@ from fl.model import CostModel, weights_from_bytes, weights_sha256
 
 logger = logging.getLogger(__name__)
 
+_VERSIONS = ModelVersion.__table__.c
+# Asked before every prediction: of the table, and made once, for that takes longer than asking.
+_PREDICTING = select(
+    _VERSIONS.id,
+    _VERSIONS.version,
+    _VERSIONS.weights_sha256,
+    _VERSIONS.trained_at,
+    func.concat(_VERSIONS.rmse),  # an evaluation changes it, and with it the intervals
+    _VERSIONS.is_shadow,
+).where(or_(_VERSIONS.status == VersionStatus.CHAMPION, _VERSIONS.is_shadow))
+
 
 @dataclass(frozen=True)
 class LoadedModel:
@@ -177,15 +188,7 @@ def champion(*, central: Session) -> LoadedModel:
     Conflict
         If its weights are damaged or it was trained on other input columns.
     """
-    query = select(
-        ModelVersion.id,
-        ModelVersion.version,
-        ModelVersion.weights_sha256,
-        ModelVersion.trained_at,
-        func.concat(ModelVersion.rmse),  # an evaluation changes it, and with it the intervals
-        ModelVersion.is_shadow,
-    ).where(or_(ModelVersion.status == VersionStatus.CHAMPION, ModelVersion.is_shadow))
-    keys = {bool(is_shadow): key for *key, is_shadow in central.execute(query)}
+    keys = {bool(is_shadow): key for *key, is_shadow in central.execute(_PREDICTING)}
     if False not in keys:
         raise NoModelYet
     loaded = _LOADED.get(central, tuple(keys[False]))
