@@ -30,6 +30,7 @@ from app.housekeeping import housekeeping_running
 from app.log_privacy import log_fault
 from app.metrics_endpoint import metrics_served
 from app.operations_record import operations_recorded
+from app.own_origin import OwnOriginOnly
 from app.plotly_library import PLOTLY_ROUTES
 from app.request_id import HEADER, RequestIds, request_id_of
 from app.request_log import RequestLog, route_of
@@ -95,6 +96,7 @@ app = st.App(
         Middleware(RequestLog),
         Middleware(SecurityHeaders),
         Middleware(BrowserCookie),
+        Middleware(OwnOriginOnly),
     ],
     on_script_error=show_page_error,
     exception_handlers={Exception: answer_server_error},
