@@ -79,11 +79,11 @@ def test_pages_api_and_cookie_on_one_port(web: httpx.Client, consortium: Any, tm
     assert "text/html" in page.headers["content-type"]
     for name, value in {
         "x-content-type-options": "nosniff",
-        "x-frame-options": "SAMEORIGIN",
+        "x-frame-options": "DENY",
         "referrer-policy": "same-origin",
     }.items():
         assert page.headers[name] == value
-    assert "frame-ancestors 'self'" in page.headers["content-security-policy"]
+    assert "frame-ancestors 'none'" in page.headers["content-security-policy"]
 
     document = web.get("/api/openapi.json")
     assert document.headers["cache-control"] == "no-store"

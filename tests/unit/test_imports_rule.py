@@ -48,6 +48,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "app.headers",
         "app.federation_child",
         "app.housekeeping",
+        "app.own_origin",
         "app.plotly_library",
         "app.metrics_endpoint",
         "app.operations_record",
