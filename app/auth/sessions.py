@@ -6,8 +6,10 @@ import hashlib
 import secrets
 import uuid
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Literal
 
-from sqlalchemy import ColumnElement, func, literal, select, update
+from sqlalchemy import ColumnElement, Executable, bindparam, func, literal, select, update
 from sqlalchemy import Interval as SqlInterval
 from sqlalchemy.orm import Session as DatabaseSession
 
@@ -74,12 +76,12 @@ def actor_for_session(
     person_acts
         False where only a timer of the page asks: that does not keep a session from ending for want of use.
     """
-    return _actor(central, Session.id == session_id, address, person_acts)
+    return _actor(central, "id", session_id, address, person_acts)
 
 
 def actor_for_token(central: DatabaseSession, *, secret: str, address: str | None = None) -> Actor:
     """Return who a session's secret belongs to, as they are now; raises `SessionEnded`."""
-    return _actor(central, Session.token_sha256 == sha256(secret), address, True)
+    return _actor(central, "token_sha256", sha256(secret), address, True)
 
 
 def end_session(
@@ -162,10 +164,10 @@ def redeem_ticket(central: DatabaseSession, *, ticket: str, browser: str | None)
     return session, secret
 
 
-def _actor(
-    central: DatabaseSession, condition: ColumnElement[bool], address: str | None, person_acts: bool
-) -> Actor:
-    row = central.execute(
+@lru_cache(maxsize=8)
+def _whose(by: str, idle_minutes: int) -> Executable:
+    """Return the statement that asks whose a session is; made once, for that takes longer than asking."""
+    return (
         select(
             Session.id,
             _not_seen_lately(),
@@ -179,8 +181,19 @@ def _actor(
         )
         .join(MedicalWorker, MedicalWorker.id == Session.worker_id)
         .outerjoin(Institution, Institution.id == MedicalWorker.institution_id)
-        .where(condition, is_open(), MedicalWorker.is_active)
-    ).one_or_none()
+        .where(getattr(Session, by) == bindparam("session"), is_open(), MedicalWorker.is_active)
+    )
+
+
+def _actor(
+    central: DatabaseSession,
+    by: Literal["id", "token_sha256"],
+    session: uuid.UUID | str,
+    address: str | None,
+    person_acts: bool,
+) -> Actor:
+    whose = _whose(by, get_settings().session_idle_minutes)
+    row = central.execute(whose, {"session": session}).one_or_none()
     if row is None:
         raise SessionEnded(ENDED)
     session_id, worth_writing, worker_id, name, email, role, institution_id, code, institution = row

@@ -69,7 +69,7 @@ def started_product(folder: Path) -> Iterator[Product]:
     port = free_port()
     environment = {**os.environ, "PORT": str(port), "HOST": "127.0.0.1", "DATA_DIR": str(data_dir)}
     command = [sys.executable, "-m", "app.launch"]
-    said = data_dir.parent / "launch.log"
+    said = data_dir.parent / "launch.out"  # no log: the accounts of the demonstration are printed there
     with said.open("w") as output:
         launcher = subprocess.Popen(
             command, cwd=PROJECT_ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT
@@ -81,7 +81,7 @@ def started_product(folder: Path) -> Iterator[Product]:
         finally:
             launcher.terminate()
             launcher.wait(STOP_LIMIT)
-            for log in data_dir.parent.rglob("*.log"):
+            for log in (said, *data_dir.parent.rglob("*.log")):
                 kept = ARTIFACTS / "logs" / log.name
                 kept.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(log, kept)
