@@ -23,6 +23,7 @@ from api import (
     routes_patients,
     routes_predictions,
     routes_registry,
+    routes_retention,
     routes_system,
     routes_training,
     routes_triggers,
@@ -51,6 +52,7 @@ ROUTERS = (
     routes_workers.router,
     routes_audit.router,
     routes_system.router,
+    routes_retention.router,
 )
 
 

@@ -26,6 +26,7 @@ class Permission(StrEnum):
     PROMOTE = "promote"
     WORKERS_MANAGE = "workers_manage"
     AUDIT_READ = "audit_read"
+    RETENTION = "retention"
     COHORT_READ = "cohort_read"
     MODELS_EXPORT = "models_export"
     MODELS_IMPORT = "models_import"
@@ -60,6 +61,7 @@ _ADMIN = _EVERYBODY | frozenset(
         Permission.PROMOTE,
         Permission.WORKERS_MANAGE,
         Permission.AUDIT_READ,
+        Permission.RETENTION,
         Permission.COHORT_READ,
         Permission.MODELS_EXPORT,
         Permission.MODELS_IMPORT,
@@ -69,7 +71,12 @@ _ADMIN = _EVERYBODY | frozenset(
 )
 # Decides for one hospital whether it takes part, and looks after its people; has no say in the consortium and sees
 # no patient. Of the audit each administrator reads the own part: the Site's here, the central one in the consortium.
-_INSTITUTION_ADMIN = _EVERYBODY | {Permission.PARTICIPATION, Permission.WORKERS_MANAGE, Permission.AUDIT_READ}
+_INSTITUTION_ADMIN = _EVERYBODY | {
+    Permission.PARTICIPATION,
+    Permission.WORKERS_MANAGE,
+    Permission.AUDIT_READ,
+    Permission.RETENTION,
+}
 
 PERMISSIONS: dict[Role, frozenset[Permission]] = {
     Role.NURSE: _NURSE,

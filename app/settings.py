@@ -61,6 +61,7 @@ class Settings(BaseSettings):
     port: int = 8501
     demo_mode: bool = False
     data_dir: Path = PROJECT_ROOT / ".data"
+    archive_dir: Path | None = None
     central_database_url: SecretStr
     site_database_urls: dict[str, SecretStr] = Field(default_factory=dict)
     federation: bool = True

@@ -57,6 +57,7 @@ PAGES: tuple[PageEntry, ...] = (
     PageEntry(
         "institutions", "Institutions", ":material/domain:", Permission.INSTITUTIONS_MANAGE, CONSORTIUM
     ),
+    PageEntry("retention", "Retention", ":material/auto_delete:", Permission.RETENTION, CONSORTIUM),
     PageEntry("audit", "Audit", ":material/policy:", Permission.AUDIT_READ, CONSORTIUM),
     PageEntry("system", "System", ":material/monitor_heart:", Permission.SYSTEM_READ, CONSORTIUM),
 )

@@ -199,7 +199,7 @@ def events_for_export(
     filter.check()
     table, conditions = _table(trail), _conditions(trail, filter)
     count = trail.session.scalar(select(func.count()).select_from(table).where(*conditions)) or 0
-    _record(trail, actor, "audit_exported", {"count": count, "filters": filter.used})
+    record_in_trail(trail, actor, "audit_exported", {"count": count, "filters": filter.used})
     trail.session.flush()
     query = select(table).where(*conditions).order_by(table.id.desc())
     batches = trail.session.scalars(query.execution_options(yield_per=EXPORT_BATCH)).partitions()
@@ -233,10 +233,10 @@ def verify_trail(actor: Actor) -> ChainHead:
         try:
             head = audit_chain.verify_and_record(trail.session, trail.kind)
         except ChainBroken:
-            _record(trail, actor, "audit_verified", {}, outcome="failed")
+            record_in_trail(trail, actor, "audit_verified", {}, outcome="failed")
             trail.session.commit()
             raise
-        _record(trail, actor, "audit_verified", {"position": head.position})
+        record_in_trail(trail, actor, "audit_verified", {"position": head.position})
         return head
 
 
@@ -247,9 +247,10 @@ def _table(trail: OpenTrail) -> Any:
     return AuditEvent if trail.kind == "central" else AccessEvent
 
 
-def _record(
+def record_in_trail(
     trail: OpenTrail, actor: Actor, action: str, details: dict[str, Any], outcome: audit.Outcome = "ok"
 ) -> None:
+    """Add an event to the trail that is open."""
     if trail.kind == "central":
         audit.record(central=trail.session, actor=actor, action=action, details=details, outcome=outcome)
     else:

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from app.actor import Actor
 from app.errors import InvalidInput
 from app.permissions import Permission
+from app.services import archives
 from app.services.access import record_access, refuse_unknown
 from db.data_life import Erasure
 from db.site import AccessEvent, Patient, PatientChange, Prediction, ShadowPrediction, SiteBase
@@ -117,6 +118,10 @@ def erase_patient(*, site: Session, actor: Actor, patient_id: uuid.UUID, confirm
     if site.scalar(select(Patient.id).where(Patient.id == patient_id).with_for_update()) is None:
         refuse_unknown(site, actor, "patient_erased", patient_id)
     erased = _erase(site, patient_id)
+    if actor.institution_code is not None:
+        archives.forget(
+            actor.institution_code, patient_id
+        )  # before the commit: if it fails, nothing is erased
     site.add(Erasure(patient_id=patient_id, worker_id=actor.worker_id, worker_name=actor.name))
     record_access(
         site,

@@ -22,6 +22,7 @@ MENU = {
         "models",
         "model_card",
         "institutions",
+        "retention",
         "audit",
     ],
     "scientist": ["overview", "training", "compare", "cohort", "models", "model_card"],
@@ -36,7 +37,7 @@ MENU = {
         "model_card",
     ],
     "nurse": ["overview", "patients", "patient", "predict", "history", "model_card"],
-    "manager": ["overview", "model_card", "participation", "audit"],
+    "manager": ["overview", "model_card", "participation", "retention", "audit"],
 }
 TITLES = {entry.name: entry.title for entry in PAGES}
 EVERY_PAGE_BY_EVERY_ROLE = [(person, entry.name) for person in MENU for entry in PAGES]
