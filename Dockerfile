@@ -24,8 +24,9 @@ ENV PATH=/app/.venv/bin:/usr/local/bin:/usr/bin:/bin \
     DATA_DIR=/data \
     FLWR_HOME=/data/flwr
 USER fedcost
-VOLUME /data
+# Writes to /data and /tmp only, so the root file system may be read-only.
 EXPOSE 8501
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=6 \
   CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8501/api/health', timeout=4)"]
+ENTRYPOINT ["python", "-m", "db.with_secrets"]
 CMD ["python", "-m", "streamlit", "run", "app/main.py", "--server.address", "0.0.0.0", "--server.port", "8501"]

@@ -24,6 +24,7 @@ from api import (
     routes_predictions,
     routes_registry,
     routes_retention,
+    routes_supernode_keys,
     routes_system,
     routes_training,
     routes_triggers,
@@ -53,6 +54,7 @@ ROUTERS = (
     routes_audit.router,
     routes_system.router,
     routes_retention.router,
+    routes_supernode_keys.router,
 )
 
 

@@ -90,6 +90,16 @@ class Settings(BaseSettings):
         return proxies
 
     @model_validator(mode="after")
+    def _cookies_of_others_are_encrypted(self) -> Settings:
+        others = not is_loopback(self.host) or (self.public_url or "").startswith("https:")
+        if others and not self.demo_mode and not self.cookie_secure:
+            raise ValueError(
+                "Set COOKIE_SECURE=true: this process serves others than its own machine, and a browser must not send "
+                "the cookie of a signed-in person over plain text."
+            )
+        return self
+
+    @model_validator(mode="after")
     def _demo_stays_on_this_machine(self) -> Settings:
         if not self.demo_mode:
             for name, key in (

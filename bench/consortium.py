@@ -52,19 +52,24 @@ def load_rows(urls: DatabaseUrls, frames: Mapping[str, pd.DataFrame]) -> None:
     with sessions_for(urls.central)() as session, session.begin():
         session.add_all(Institution(code=code, name=f"Hospital {code}") for code in sorted(urls.sites))
     for code, url in urls.sites.items():
-        rows = [
-            {
-                "id": patient_id(code, number),
-                "first_name": "Test",
-                "last_name": f"Patient {number}",
-                "insurance_cost": row["insurance_cost"],
-                **{name: row[name] for name in FEATURE_NAMES},
-            }
-            for number, row in enumerate(frames[code].to_dict("records"))
-        ]
-        with sessions_for(url)() as session, session.begin():
-            if rows:
-                session.execute(insert(Patient), rows)
+        load_patients(url, code, frames[code])
+
+
+def load_patients(url: str, code: str, frame: pd.DataFrame) -> None:
+    """Put the rows into one Site's database."""
+    rows = [
+        {
+            "id": patient_id(code, number),
+            "first_name": "Test",
+            "last_name": f"Patient {number}",
+            "insurance_cost": row["insurance_cost"],
+            **{name: row[name] for name in FEATURE_NAMES},
+        }
+        for number, row in enumerate(frame.to_dict("records"))
+    ]
+    with sessions_for(url)() as session, session.begin():
+        if rows:
+            session.execute(insert(Patient), rows)
 
 
 def patient_id(code: str, number: int) -> uuid.UUID:
@@ -80,11 +85,14 @@ class Consortium:
     ----------
     runtime
         `warm` or `stock`.
+    environment
+        Further variables of the supervisor.
     """
 
     urls: DatabaseUrls
     data_dir: Path
     runtime: str = "warm"
+    environment: Mapping[str, str] = field(default_factory=dict)
     _supervisors: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def __enter__(self) -> Consortium:
@@ -111,6 +119,7 @@ class Consortium:
             "SITE_TRAIN_DATABASE_URLS": json.dumps(self.urls.train_sites),
             "DATA_DIR": str(self.data_dir),
             "FLOWER_RUNTIME": self.runtime,
+            **self.environment,
         }
         with (self.data_dir / "supervisor.log").open("ab") as log:
             supervisor = subprocess.Popen(

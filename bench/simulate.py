@@ -31,6 +31,7 @@ from db.engines import engine_for, sessions_for
 from db.provision import provision
 from db.site import SiteBase
 from db.states import Phase, RunStatus
+from db.supernode_keys import SupernodeKey
 from fl.features import FEATURE_NAMES
 from fl.settings import RunSettings
 
@@ -133,6 +134,13 @@ def run_once(central_url: str, site_urls: dict[str, str], rounds: int, workers: 
                 status=RunStatus.STARTING,
                 flwr_run_id=str(RUN_ID),
             )
+        )
+        ids = {code: row_id for row_id, code in session.execute(select(Institution.id, Institution.code))}
+        session.add_all(
+            SupernodeKey(
+                institution_id=ids[code], public_key="simulated", fingerprint=code, flwr_node_id=str(number)
+            )
+            for number, code in enumerate(sorted(site_urls), start=1)
         )
     grid = SimulatedGrid(site_urls, workers)
     try:

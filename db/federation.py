@@ -125,3 +125,6 @@ class FederationStatus(CentralBase):
     sites: Mapped[dict[str, Any]]  # institution code -> {"state": "starting" | "connected" | "down"}
     started_at: Mapped[datetime] = mapped_column(server_default=func.now())
     heartbeat_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    certificate_expires_at: Mapped[
+        datetime | None
+    ]  # of SuperLink; NULL: it speaks plain text, on this machine only

@@ -64,6 +64,7 @@ CENTRAL: TablePrivileges = {
         APP: CHANGE,
         SITES: "SELECT (id, run_id, round_number, phase, institution_id, outcome, reason, num_examples, created_at)",
     },
+    "supernode_keys": {APP: CHANGE},
     "training_rounds": {APP: CHANGE},
     "training_runs": {APP: CHANGE, SITES: READ},
     "training_triggers": {APP: CHANGE},

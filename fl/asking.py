@@ -33,7 +33,7 @@ class Asking:
     Attributes
     ----------
     institution_of
-        Id of a SuperNode -> code of the institution that it speaks for; completed by what the answers say.
+        Id of a SuperNode -> code of the institution that it speaks for; completed by those that answer.
     read
         Checks an `ok` answer and returns the columns of its row, or None if `accepted` records it; a ValueError is
         the reason to reject it.
@@ -66,10 +66,10 @@ class Asking:
 
     def on_answer(self, answer: Answer) -> None:
         """Take one answer; the first that counts of an institution stands."""
-        code = answer.institution or self.institution_of.get(answer.node_id)
-        if code is not None and code not in self.may_answer:
+        code = answer.institution
+        if code not in self.may_answer:
             self.strangers.add(answer.node_id)
-        if code is None or code not in self.may_answer or code in self.usable or code in self.unusable:
+        if code not in self.may_answer or code in self.usable or code in self.unusable:
             log.warning("answer of SuperNode %s is of no expected institution", answer.node_id)
             return
         self.institution_of[answer.node_id] = code

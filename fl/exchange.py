@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +19,7 @@ POLL_GROWTH = 0.12
 CANCEL_CHECK_SECONDS = 0.25
 STOPPED = "The hospital's training process stopped before it answered."
 UNREADABLE = "The hospital's answer could not be read."
+FOREIGN = "The hospital's SuperNode answered for another institution than its key is registered for."
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Answer:
     Attributes
     ----------
     institution
-        Code that the Site gave; None if there was no readable answer.
+        Code of the institution whose key the SuperNode has.
     outcome
         `ok`, `excluded` or `failed`.
     body
@@ -36,23 +37,31 @@ class Answer:
     """
 
     node_id: int
-    institution: str | None
+    institution: str
     outcome: str
     reason: str
     seconds: float | None = None
     body: dict[str, Any] = field(default_factory=dict)
 
 
-def read_answer(node_id: int, message: Message) -> Answer:
-    """Read a reply; what cannot be read becomes a failed answer with a reason."""
+def read_answer(node_id: int, institution: str, message: Message) -> Answer:
+    """Read a reply; what cannot be read, or speaks for another institution, becomes a failed answer with a reason.
+
+    Parameters
+    ----------
+    institution
+        Code of the institution whose key the SuperNode has; what the answer says of itself must agree.
+    """
     if message.has_error():
-        return Answer(node_id, None, "failed", STOPPED)
+        return Answer(node_id, institution, "failed", STOPPED)
     try:
         body = body_of(message)
-        institution, outcome, reason = (str(body.pop(name)) for name in ("institution", "outcome", "reason"))
+        said, outcome, reason = (str(body.pop(name)) for name in ("institution", "outcome", "reason"))
         seconds = float(body.pop("seconds"))
     except (KeyError, TypeError, ValueError):
-        return Answer(node_id, None, "failed", UNREADABLE)
+        return Answer(node_id, institution, "failed", UNREADABLE)
+    if said != institution:
+        return Answer(node_id, institution, "failed", FOREIGN)
     if outcome not in ("ok", "excluded", "failed"):
         return Answer(node_id, institution, "failed", UNREADABLE)
     return Answer(node_id, institution, outcome, reason[:300], seconds, body if outcome == "ok" else {})
@@ -64,6 +73,8 @@ class Exchange:
 
     Parameters
     ----------
+    institutions
+        Id of a SuperNode -> code of the institution whose key it has, of everybody who is sent a message.
     on_answer
         Called with each answer as it arrives.
     check
@@ -71,6 +82,7 @@ class Exchange:
     """
 
     grid: Grid
+    institutions: Mapping[int, str]
     on_answer: Callable[[Answer], None]
     check: Callable[[], None]
     _waiting: dict[str, int] = field(default_factory=dict)
@@ -87,7 +99,8 @@ class Exchange:
             if message_id:
                 self._waiting[message_id] = message.metadata.dst_node_id
             else:
-                self.on_answer(Answer(message.metadata.dst_node_id, None, "failed", STOPPED))
+                node_id = message.metadata.dst_node_id
+                self.on_answer(Answer(node_id, self.institutions[node_id], "failed", STOPPED))
 
     def collect(self, time_limit: float) -> None:
         """Hand over answers until all are in, or so many seconds have passed."""
@@ -101,7 +114,7 @@ class Exchange:
             for reply in self.grid.pull_messages(list(self._waiting)):
                 node_id = self._waiting.pop(reply.metadata.reply_to_message_id, None)
                 if node_id is not None:
-                    self.on_answer(read_answer(node_id, reply))
+                    self.on_answer(read_answer(node_id, self.institutions[node_id], reply))
             if self._waiting:
                 growing = POLL_GROWTH * (time.monotonic() - began)
                 time.sleep(min(max(growing, SHORTEST_POLL_SECONDS), LONGEST_POLL_SECONDS))
@@ -109,6 +122,7 @@ class Exchange:
 
 def ask(
     grid: Grid,
+    institutions: Mapping[int, str],
     messages: Iterable[Message],
     *,
     time_limit: float,
@@ -122,7 +136,7 @@ def ask(
     list of int
         Ids of the SuperNodes that had not answered within `time_limit` seconds.
     """
-    exchange = Exchange(grid, on_answer, check)
+    exchange = Exchange(grid, institutions, on_answer, check)
     exchange.send(messages)
     exchange.collect(time_limit)
     return exchange.waiting

@@ -28,6 +28,7 @@ from db.states import ENDED_STATUSES, Consent, RunKind, RunStatus
 from fl.exchange import read_answer
 from fl.messages import outgoing
 from fl.runtime.flower_private import PRESENCE_MESSAGE
+from fl.site_binding import SiteBinding
 
 log = logging.getLogger(__name__)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -63,14 +64,14 @@ RHYTHMS = {"warm": Rhythm(0.0, 20.0, 10.0, 0.25), "stock": Rhythm(30.0, 900.0, 1
 
 
 @contextmanager
-def asking_sites(grid: Grid, database_url: str) -> Iterator[None]:
+def asking_sites(grid: Grid, database_url: str, binding: SiteBinding) -> Iterator[None]:
     """Ask the Sites in a thread of its own as long as the block runs.
 
     Leaving waits for no Site, only for the one call of SuperLink or of the database that is under way: what comes after
     has the grid to itself.
     """
     left = threading.Event()
-    asker = PresenceAsker(grid, database_url, RHYTHMS[os.environ.get("FLOWER_RUNTIME", "warm")])
+    asker = PresenceAsker(grid, database_url, binding, RHYTHMS[os.environ.get("FLOWER_RUNTIME", "warm")])
     thread = threading.Thread(target=asker.ask_until, args=(left,), name="presence", daemon=True)
     thread.start()
     try:
@@ -92,6 +93,7 @@ class PresenceAsker:
 
     grid: Grid
     database_url: str
+    binding: SiteBinding
     rhythm: Rhythm
     asked_at: datetime | None = None
     _unanswered: dict[str, int] = field(default_factory=dict)
@@ -118,7 +120,8 @@ class PresenceAsker:
             now, since = session.execute(select(func.clock_timestamp(), _last_training())).one()
             unbroken = self.asked_at or _oldest_unbroken(session, now, self.rhythm.every)
         content = outgoing({"since": since.isoformat() if since else ""})
-        nodes = sorted(self.grid.get_node_ids())
+        institutions = self.binding.institutions_of(list(self.grid.get_node_ids()))
+        nodes = sorted(institutions)
         messages = [Message(content, dst_node_id=node, message_type=PRESENCE_MESSAGE) for node in nodes]
         late = self._unanswered  # of the question before; taken off SuperLink's hands, and not counted
         self.asked_at = now
@@ -134,15 +137,15 @@ class PresenceAsker:
                 late.pop(message_id, None)
                 node = waiting.pop(message_id, None)
                 if node is not None and not left.is_set():
-                    answered += self._keep(node, reply, unbroken)
+                    answered += self._keep(node, institutions[node], reply, unbroken)
             if waiting:
                 left.wait(self.rhythm.look)
         self._unanswered = waiting
         return answered
 
-    def _keep(self, node_id: int, reply: Message, unbroken: datetime) -> list[str]:
-        answer = read_answer(node_id, reply)
-        if answer.institution is None or answer.outcome != "ok":
+    def _keep(self, node_id: int, institution: str, reply: Message, unbroken: datetime) -> list[str]:
+        answer = read_answer(node_id, institution, reply)
+        if answer.outcome != "ok":
             log.info("SuperNode %s did not tell its presence: %s", node_id, answer.reason)
             return []
         try:

@@ -17,6 +17,7 @@ from fl.exchange import Answer, Exchange
 from fl.messages import outgoing
 from fl.plan import RunPlan
 from fl.recorder import RunRecorder
+from fl.site_binding import SiteBinding
 
 NOT_CONNECTED = "This hospital is not connected to the consortium at the moment."
 AGAIN_SECONDS = 2.0  # between two requests to a Site that is to be asked again
@@ -33,8 +34,12 @@ class Roster:
 
     Attributes
     ----------
+    binding
+        Which institution a SuperNode answers for; one without a registered key is not asked.
+    key_holders
+        Id of a SuperNode -> code of the institution whose key it has, of all that were connected so far.
     institution_of
-        Id of a SuperNode -> code of the institution that it speaks for, as far as it has answered in this Run.
+        The same, of those that have answered in this Run.
     dropped
         Codes of the institutions that are not asked any more.
     sat_out
@@ -44,6 +49,8 @@ class Roster:
     grid: Grid
     plan: RunPlan
     recorder: RunRecorder
+    binding: SiteBinding
+    key_holders: dict[int, str] = field(default_factory=dict)
     institution_of: dict[int, str] = field(default_factory=dict)
     dropped: set[str] = field(default_factory=set)
     sat_out: set[str] = field(default_factory=set)
@@ -100,9 +107,11 @@ class Roster:
         }
 
     def _connected(self) -> list[int]:
+        holders = self.binding.institutions_of(list(self.grid.get_node_ids()))
+        self.key_holders |= holders
         return sorted(
             node_id
-            for node_id in self.grid.get_node_ids()
+            for node_id in holders
             if node_id not in self._dropped_nodes and self.institution_of.get(node_id) not in self.dropped
         )
 
@@ -189,7 +198,7 @@ class Roster:
             lambda code, outcome, columns: self._record(where(code), code, outcome, columns),
             self._asked_again,
         )
-        exchange = Exchange(self.grid, asking.on_answer, self.recorder.check_cancelled)
+        exchange = Exchange(self.grid, self.key_holders, asking.on_answer, self.recorder.check_cancelled)
         exchange.send(messages)
         exchange.collect(settings.round_time_limit)
         seconds = settings.round_time_limit
@@ -250,7 +259,7 @@ class Roster:
                 for node_id in self._connected()
                 if self.institution_of.get(node_id) in wanted or node_id not in self.institution_of
             ]
-            exchange = Exchange(self.grid, asking.on_answer, self.recorder.check_cancelled)
+            exchange = Exchange(self.grid, self.key_holders, asking.on_answer, self.recorder.check_cancelled)
             exchange.send(again(nodes))
             longest = max(self._patience(outcome) for outcome in asking.open.values()) - elapsed
             exchange.collect(min(self.plan.settings.round_time_limit, max(longest, 0.0)))

@@ -24,6 +24,7 @@ from fl.run_evaluation import conduct_evaluation
 from fl.run_federated import conduct_federated
 from fl.run_least_squares import conduct_least_squares
 from fl.runtime.flower_messages import pull_objects_quickly
+from fl.site_binding import RegisteredKeys, SiteBinding
 from fl.transactions import DISK_FULL, DiskFull
 
 app = ServerApp()
@@ -55,15 +56,16 @@ def take_run(grid: Grid, context: Context) -> None:
     """Wait for a Run and conduct it; it ends in a recorded state whatever happens."""
     database_url = os.environ["CENTRAL_DATABASE_URL"]
     pull_objects_quickly()
-    with asking_sites(grid, database_url):
+    binding = RegisteredKeys(database_url)
+    with asking_sites(grid, database_url, binding):
         run_id = wait_for_run(database_url, str(context.run_id))
     with belonging_to(run_id=run_id):
-        _see_it_end(grid, RunRecorder(database_url, run_id))
+        _see_it_end(grid, RunRecorder(database_url, run_id), binding)
 
 
-def _see_it_end(grid: Grid, recorder: RunRecorder) -> None:
+def _see_it_end(grid: Grid, recorder: RunRecorder, binding: SiteBinding) -> None:
     try:
-        conduct(grid, recorder.plan(), recorder)
+        conduct(grid, recorder.plan(), recorder, binding)
     except RunAlreadyEnded:
         log.info("the Run was ended from outside")
     except RunCancelled:
@@ -86,8 +88,8 @@ def _see_it_end(grid: Grid, recorder: RunRecorder) -> None:
         raise
 
 
-def conduct(grid: Grid, plan: RunPlan, recorder: RunRecorder) -> None:
+def conduct(grid: Grid, plan: RunPlan, recorder: RunRecorder, binding: SiteBinding) -> None:
     """Wait for the Sites, then do what the Run's kind asks for."""
-    roster = Roster(grid, plan, recorder)
+    roster = Roster(grid, plan, recorder, binding)
     roster.wait_for_sites()
     CONDUCTORS[plan.kind](roster)

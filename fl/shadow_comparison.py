@@ -46,6 +46,7 @@ def gather_shadow(roster: Roster) -> None:
     messages = roster.messages({"champion": champion, "shadow": shadow}, f"{MessageType.QUERY}.shadow")
     ask(
         roster.grid,
+        roster.key_holders,
         messages,
         time_limit=min(roster.plan.settings.round_time_limit, MOST_SECONDS),
         on_answer=on_answer,

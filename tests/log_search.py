@@ -18,7 +18,8 @@ SECRETS = {
     "an access token": re.compile(r"eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]{8,}"),
     "a password's hash": re.compile(r"\$2[aby]\$\d\d\$"),
     "a password in an address": re.compile(r"://[^\s/:@\"]+:[^\s@/\"]+@"),
-    "a session's secret": re.compile(r"(?<![\w./+=-])[A-Za-z0-9_-]{43}(?![\w./+=-])"),
+    # The fingerprint of a public key, which ssh-keygen writes with SHA256: before it, is none.
+    "a session's secret": re.compile(r"(?<![\w./+=-])(?<!SHA256:)[A-Za-z0-9_-]{43}(?![\w./+=-])"),
     "a cookie": re.compile(r"fedcost_session="),
 }
 _E_MAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)*\.local\b")

@@ -89,8 +89,7 @@ def _show_added(added: AddedInstitution) -> None:
         else:
             st.markdown(
                 "The hospital sets up its Site itself, so that only it has the password of its patients' database. "
-                "Values in angle brackets are to be filled in. The connection to the hub is not encrypted yet: let it "
-                "go through a private network or a tunnel."
+                "Values in angle brackets are to be filled in."
             )
             st.code(site_commands(added.code), language="bash")
         if st.button("I have noted this", key="institution_added_done"):

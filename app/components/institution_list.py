@@ -10,6 +10,7 @@ from app.components.dialogs import close_dialog, is_open, open_dialog
 from app.components.empty import show_empty
 from app.components.formats import RUN_STATUS_NAMES, count, day, plain, when
 from app.components.guard import acting
+from app.components.institution_keys import KEYS, keys_dialog
 from app.components.institution_words import CONNECTION_NAMES, CONSENT_NAMES
 from app.databases import central_session
 from app.permissions import Permission
@@ -63,6 +64,8 @@ def show_open_dialog(views: list[InstitutionView]) -> None:
     for view in views:
         if is_open(f"{CHANGE}{view.code}"):
             change_dialog(view.code, view.name, view.is_active)
+        elif is_open(f"{KEYS}{view.code}"):
+            keys_dialog(view.code, view.name)
 
 
 def _show_institution(view: InstitutionView) -> None:
@@ -77,13 +80,17 @@ def _show_institution(view: InstitutionView) -> None:
             st.caption(plain(caption))
         with st.expander("Last runs", key=f"{key}_runs"):
             _show_runs(view.runs)
-        if st.button(
-            "Deactivate" if view.is_active else "Take back in",
-            key=f"{key}_change",
-            icon=":material/block:" if view.is_active else ":material/undo:",
-        ):
-            open_dialog(f"{CHANGE}{view.code}")
-            st.rerun()
+        with st.container(horizontal=True):
+            if st.button("Keys", key=f"{key}_keys", icon=":material/key:"):
+                open_dialog(f"{KEYS}{view.code}")
+                st.rerun()
+            if st.button(
+                "Deactivate" if view.is_active else "Take back in",
+                key=f"{key}_change",
+                icon=":material/block:" if view.is_active else ":material/undo:",
+            ):
+                open_dialog(f"{CHANGE}{view.code}")
+                st.rerun()
 
 
 def _facts(view: InstitutionView) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import sys
@@ -23,6 +24,17 @@ SECRETS = (
     "SITE_TRAIN_DATABASE_URLS",
     "JWT_SECRET",
 )
+# Would let a caller of SuperLink choose the address that it is judged by.
+BELIEVES_PROXIES = "FORWARDED_ALLOW_IPS"
+
+
+@dataclass(frozen=True)
+class TlsFiles:
+    """What SuperLink needs to encrypt: its certificate with its key, and the authority that signed it."""
+
+    ca: Path
+    certificate: Path
+    key: Path
 
 
 @dataclass(frozen=True)
@@ -38,6 +50,8 @@ class SupervisorEnvironment:
         `warm` or `stock`.
     superlink_host, superlink_port
         Where SuperLink listens; port 0 takes a free one.
+    tls
+        None: plain text, on this machine only unless `FLWR_INSECURE=1` says that the network is safe.
     """
 
     central_database_url: str
@@ -46,6 +60,7 @@ class SupervisorEnvironment:
     runtime: str
     superlink_host: str
     superlink_port: int
+    tls: TlsFiles | None = None
 
     @classmethod
     def read(cls) -> SupervisorEnvironment:
@@ -53,20 +68,58 @@ class SupervisorEnvironment:
         runtime = os.environ.get("FLOWER_RUNTIME", "warm")
         if runtime not in ("warm", "stock"):
             raise SystemExit(f"FLOWER_RUNTIME must be warm or stock, not {runtime!r}.")
+        host, tls = os.environ.get("SUPERLINK_HOST", "127.0.0.1"), _tls_files()
+        if not _is_loopback(host):
+            if tls is None and os.environ.get("FLWR_INSECURE") != "1":
+                raise SystemExit(
+                    f"SuperLink at {host} can be reached by others, so it needs certificates: set "
+                    f"{', '.join(TLS_VARIABLES)}. FLWR_INSECURE=1 lets it speak plain text, in a network that is safe."
+                )
+            if runtime == "stock":
+                raise SystemExit(
+                    "FLOWER_RUNTIME=stock is for one machine: Flower's own SuperLink lets whoever reaches it start "
+                    "programs. Use warm; unmodified SuperNodes may connect to it."
+                )
         return cls(
             central_database_url=os.environ["CENTRAL_DATABASE_URL"],
             site_train_database_urls=json.loads(os.environ.get("SITE_TRAIN_DATABASE_URLS", "{}")),
             data_dir=Path(os.environ.get("DATA_DIR", PROJECT_ROOT / ".data")).resolve(),
             runtime=runtime,
-            superlink_host=os.environ.get("SUPERLINK_HOST", "127.0.0.1"),
+            superlink_host=host,
             superlink_port=int(os.environ.get("SUPERLINK_PORT", "0")),
+            tls=tls,
         )
+
+
+TLS_VARIABLES = ("SUPERLINK_CA_CERTIFICATE", "SUPERLINK_CERTIFICATE", "SUPERLINK_KEY")
+
+
+def _tls_files() -> TlsFiles | None:
+    given = [os.environ.get(name) or None for name in TLS_VARIABLES]
+    if not any(given):
+        return None
+    missing = [name for name, path in zip(TLS_VARIABLES, given, strict=True) if path is None]
+    if missing:
+        raise SystemExit(f"SuperLink's certificates need {', '.join(missing)}, too.")
+    unreadable = [path for path in given if path is not None and not os.access(path, os.R_OK)]
+    if unreadable:
+        raise SystemExit(f"SuperLink's certificates cannot be read: {', '.join(unreadable)}.")
+    return TlsFiles(*(Path(path) for path in given if path is not None))
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def flower_environment(flwr_home: Path, **extra: str) -> dict[str, str]:
     """Return the environment of a Flower process: no secrets but `extra`, nothing sent out, nothing installed."""
     flwr_home.mkdir(parents=True, exist_ok=True)
-    inherited = {name: value for name, value in os.environ.items() if name not in SECRETS}
+    inherited = {
+        name: value for name, value in os.environ.items() if name not in (*SECRETS, BELIEVES_PROXIES)
+    }
     return {
         **inherited,
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),

@@ -6,8 +6,10 @@ import contextlib
 import json
 import logging
 import os
+import secrets
 import select
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -25,11 +27,14 @@ from fl.runtime.environment import (
     SupervisorEnvironment,
     flower_environment,
 )
-from fl.runtime.flower_private import SuperLinkControl
+from fl.runtime.site_keys import SiteKeys
+from fl.runtime.superlink_control import SuperLinkControl
+from fl.runtime.superlink_guard import CONTROL_SECRET
 
 log = logging.getLogger(__name__)
 RESTART_SECONDS = 1.0  # after a death; doubled up to the limit while it keeps dying
 RESTART_LIMIT_SECONDS = 30.0
+KEYS_SECONDS = 1.0  # from one look at the registered keys to the next
 
 
 class SuperLinkDied(Exception):
@@ -62,6 +67,7 @@ class Federation:
 
     environment: SupervisorEnvironment
     register: ChildRegister
+    keys: SiteKeys
     sites: dict[str, Site] = field(default_factory=dict)
     control: SuperLinkControl | None = None
     _superlink: subprocess.Popen[bytes] | None = None
@@ -69,7 +75,8 @@ class Federation:
     _fork_control: socket.socket | None = None
     _forkserver_said: bytes = b""
     _address: str = ""
-    _known_nodes: set[int] = field(default_factory=set)
+    _control_secret: str = ""
+    _next_look_at_keys: float = 0.0
     _urls: dict[str, str] = field(default_factory=dict)
 
     def follow(self, urls: Mapping[str, str]) -> None:
@@ -90,13 +97,16 @@ class Federation:
 
     def start(self) -> None:
         """Start everything; `poll` brings it up without blocking."""
+        self.keys.begin()
+        self._next_look_at_keys = 0.0
+        self._control_secret = secrets.token_urlsafe(32)
         self.sites = {code: Site(code) for code in self._urls}
         port = self.environment.superlink_port or _free_port()
         self._address = f"{_reachable(self.environment.superlink_host)}:{port}"
         self._superlink = start_child(
             [
                 *self._superlink_program(),
-                "--insecure",
+                *self._superlink_tls(),
                 "--host",
                 self.environment.superlink_host,
                 "--port",
@@ -108,6 +118,7 @@ class Federation:
                 CENTRAL_DATABASE_URL=self.environment.central_database_url,
                 FLOWER_RUNTIME=self.environment.runtime,
                 SERVERAPP_LOG=str(self._log("serverapp")),
+                **{CONTROL_SECRET: self._control_secret},
             ),
             log_file=self._log("superlink"),
             cwd=PROJECT_ROOT,
@@ -138,10 +149,12 @@ class Federation:
         if self.environment.runtime == "warm" and self.sites and self._forkserver is None:
             self._start_forkserver()
         if self.control is None:
-            if _answers(self._address):
-                self.control = SuperLinkControl(self._address)
-            else:
+            if not self._superlink_answers():
                 return
+            self.control = SuperLinkControl(self._address, self._root_certificates(), self._control_secret)
+        if time.monotonic() >= self._next_look_at_keys:
+            self.keys.follow(self.control, self.sites.keys())
+            self._next_look_at_keys = time.monotonic() + KEYS_SECONDS
         if self._forkserver is not None and self._forkserver.poll() is not None:
             log.error("the fork server ended; starting it again")
             self._start_forkserver()
@@ -171,6 +184,27 @@ class Federation:
             return ["flower-superlink"]
         return [sys.executable, "-m", "fl.runtime.superlink"]
 
+    def _superlink_tls(self) -> list[str]:
+        tls = self.environment.tls
+        if tls is None:
+            return ["--insecure"]
+        files = ["--ssl-ca-certfile", str(tls.ca), "--ssl-certfile", str(tls.certificate)]
+        return [*files, "--ssl-keyfile", str(tls.key), "--enable-supernode-auth"]
+
+    def _root_certificates(self) -> bytes | None:
+        return self.environment.tls.ca.read_bytes() if self.environment.tls else None
+
+    def _superlink_answers(self) -> bool:
+        certificates = self._root_certificates()
+        scheme, verify = ("http", None) if certificates is None else ("https", _trusting(certificates))
+        try:
+            return (
+                httpx.get(f"{scheme}://{self._address}/health", timeout=1, verify=verify or True).status_code
+                < 500
+            )
+        except httpx.HTTPError:
+            return False
+
     def wake_sites(self) -> None:
         """Tell the warm SuperNodes of this machine that a Run begins, so that none sleeps through its first message."""
         for site in self.sites.values():
@@ -190,13 +224,20 @@ class Federation:
                         return True
         return False
 
-    def forget_node(self, node_id: int) -> None:
+    def remote_sites(self) -> set[str]:
+        """Return the codes of the institutions whose SuperNode is connected from another machine."""
+        if self.control is None or not self.keys.others:
+            return set()
+        online = [node.node_id for node in self.control.nodes() if node.online]
+        return self.keys.codes_of(online) - self.sites.keys()
+
+    def _sign_off(self, site: Site) -> None:
         """Tell SuperLink that a SuperNode is gone, so that nobody waits for its answer."""
-        if self.control is not None:
+        if self.control is not None and site.node_id is not None:
             try:
-                self.control.unregister(node_id)
+                self.control.deactivate(site.node_id, self.keys.private_key(site.code))
             except (httpx.HTTPError, RuntimeError):
-                log.warning("SuperLink did not unregister SuperNode %s", node_id)
+                log.info("SuperNode %s was signed off already", site.node_id)
 
     def _poll_site(self, site: Site) -> None:
         if site.process is None:
@@ -210,6 +251,8 @@ class Federation:
             self._look_for_stock_node(site)
 
     def _start_site(self, site: Site) -> None:
+        if self.keys.node_of(site.code) is None:  # SuperLink would refuse it
+            return
         site.state = "starting"
         if self.environment.runtime == "stock":
             self._start_stock_site(site)
@@ -217,10 +260,13 @@ class Federation:
             self._fork_site(site)
 
     def _start_stock_site(self, site: Site) -> None:
+        tls = self.environment.tls
         child = start_child(
             [
                 "flower-supernode",
-                "--insecure",
+                *(["--root-certificates", str(tls.ca)] if tls else ["--insecure"]),
+                "--auth-supernode-private-key",
+                str(self.keys.key_file(site.code)),
                 "--superlink",
                 self._address,
                 "--port",
@@ -245,6 +291,8 @@ class Federation:
             "site_database_url": self._urls[site.code],
             "superlink_address": self._address,
             "flwr_home": str(self._home(site.code)),
+            "key_file": str(self.keys.key_file(site.code)),
+            "root_certificates": str(self.environment.tls.ca) if self.environment.tls else None,
             "log_file": str(self._log(f"supernode-{site.code}")),
         }
         ours.sendall(json.dumps(request).encode() + b"\n")
@@ -268,17 +316,16 @@ class Federation:
             self._connected(site, int(json.loads(line)["node_id"]))
 
     def _look_for_stock_node(self, site: Site) -> None:
-        """An unmodified SuperNode does not say its id: whichever SuperLink reports newly online is taken for it."""
+        """An unmodified SuperNode does not say that it is connected; SuperLink does."""
         assert self.control is not None
-        held = {other.node_id for other in self.sites.values()}
-        for node_id in self.control.online_nodes():
-            if node_id not in held and node_id not in self._known_nodes:
-                self._connected(site, node_id)
-                return
+        node_id = self.keys.node_of(site.code)
+        if node_id is not None and any(
+            node.node_id == node_id and node.online for node in self.control.nodes()
+        ):
+            self._connected(site, node_id)
 
     def _connected(self, site: Site, node_id: int) -> None:
         log.info("site %s is connected as SuperNode %s", site.code, node_id)
-        self._known_nodes.add(node_id)
         site.node_id, site.state, site.backoff = node_id, "connected", RESTART_SECONDS
 
     def _site_died(self, site: Site) -> None:
@@ -292,8 +339,7 @@ class Federation:
             site.lifeline.close()
         if site.process is not None:
             stop_processes([site.process])
-        if site.node_id is not None:
-            self.forget_node(site.node_id)
+        self._sign_off(site)
         site.process = site.lifeline = site.node_id = None
 
     def _start_forkserver(self) -> None:
@@ -336,11 +382,10 @@ def _alive(process: psutil.Process) -> bool:
         return False
 
 
-def _answers(address: str) -> bool:
-    try:
-        return httpx.get(f"http://{address}/health", timeout=1).status_code < 500
-    except httpx.HTTPError:
-        return False
+def _trusting(certificates: bytes) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(cadata=certificates.decode("ascii"))
+    return context
 
 
 def _reachable(host: str) -> str:

@@ -13,12 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric import ec
 from flwr.app import Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
 
 from fl.messages import answer
 from fl.runtime.flower_messages import fetch_message
 from fl.runtime.pace import Pace
+from fl.runtime.superlink_guard import CallerGuard, SenderGuard
 
 log = logging.getLogger(__name__)
 
@@ -38,13 +40,22 @@ IDLE_MIDDLEWARE = (
 )
 
 
-def leave_out_idle_middleware() -> None:
-    """Let the SuperLink of this process skip the middleware that has nothing to do, a fifth of each call's time."""
+def adapt_superlink(control_secret: str) -> None:
+    """Guard the SuperLink of this process, and let it skip the middleware that has nothing to do.
+
+    Parameters
+    ----------
+    control_secret
+        What a caller of the Control API must show; see `fl.runtime.superlink_guard`.
+    """
     from flwr.superlink import main
+    from starlette.middleware import Middleware
 
     complete = main._get_middleware
     main._get_middleware = lambda: [
-        one for one in complete() if getattr(one.cls, "__name__", "") not in IDLE_MIDDLEWARE
+        Middleware(CallerGuard, secret=control_secret),
+        *(one for one in complete() if getattr(one.cls, "__name__", "") not in IDLE_MIDDLEWARE),
+        Middleware(SenderGuard),
     ]
 
 
@@ -84,62 +95,6 @@ def build_bundle(project_root: Path) -> Bundle:
     )
 
 
-class SuperLinkControl:
-    """SuperLink's Control API, as `flwr run`, `flwr stop` and `flwr supernode` use it, without their two seconds."""
-
-    def __init__(self, address: str) -> None:
-        from flwr.supercore.control import ControlHttpClient
-        from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
-
-        self._client = ControlHttpClient.from_server_address(
-            server_address=address,
-            insecure=True,
-            root_certificates=None,
-            interceptors=[RuntimeVersionHttpInterceptor(component_name="fedcost-supervisor")],
-        )
-
-    def start_run(self, bundle: Bundle) -> str:
-        """Ask for a run of the bundle; return Flower's run id as text."""
-        from flwr.common.serde import fab_to_proto
-        from flwr.proto.control_pb2 import StartRunRequest
-        from flwr.supercore.fab import Fab
-
-        request = StartRunRequest(fab=fab_to_proto(Fab(bundle.sha256, bundle.content, {})))
-        return str(self._client.StartRun(request).run_id)
-
-    def stop_run(self, flwr_run_id: str) -> None:
-        """Stop a run; one that has ended already stays as it is."""
-        from flwr.proto.control_pb2 import StopRunRequest
-
-        if not self.run_ended(flwr_run_id):
-            self._client.StopRun(StopRunRequest(run_id=int(flwr_run_id)))
-
-    def run_ended(self, flwr_run_id: str) -> bool:
-        """Tell whether SuperLink considers the run finished, for whatever reason."""
-        from flwr.common.constant import Status
-        from flwr.proto.control_pb2 import ListRunsRequest
-
-        run = self._client.ListRuns(ListRunsRequest(run_id=int(flwr_run_id))).run_dict[int(flwr_run_id)]
-        return bool(run.status.status == Status.FINISHED)
-
-    def online_nodes(self) -> list[int]:
-        """Return the ids of the SuperNodes that SuperLink holds for connected."""
-        from flwr.proto.control_pb2 import ListNodesRequest
-
-        nodes = self._client.ListNodes(ListNodesRequest()).nodes_info
-        return [int(node.node_id) for node in nodes if node.status == "online"]
-
-    def unregister(self, node_id: int) -> None:
-        """Tell SuperLink that a SuperNode is gone; whoever waits for its answer gets an error within 0.2 s."""
-        from flwr.proto.control_pb2 import UnregisterNodeRequest
-
-        self._client.UnregisterNode(UnregisterNodeRequest(node_id=node_id))
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._client.close()
-
-
 @dataclass
 class WarmSuperNode:
     """A SuperNode that runs the installed ClientApp in its own process, where TensorFlow stays loaded.
@@ -150,6 +105,10 @@ class WarmSuperNode:
 
     Attributes
     ----------
+    key
+        Signs every call; SuperLink knows its public half by which institution it is.
+    root_certificates
+        PEM of the authority that signed SuperLink's certificate; None speaks plain text.
     on_connected
         Called with the node id once SuperLink has accepted the SuperNode.
     """
@@ -158,7 +117,8 @@ class WarmSuperNode:
     app: ClientApp
     institution: str
     bundle_sha256: str
-    root_certificates: str | None = None
+    key: ec.EllipticCurvePrivateKey
+    root_certificates: bytes | None = None
     on_connected: Callable[[int], None] = lambda node_id: None
     _contexts: dict[int, Context | None] = field(default_factory=dict)
     _answered: tuple[int, str] | None = None  # run and id of the last message
@@ -174,8 +134,11 @@ class WarmSuperNode:
         from flwr.supercore.run import RunNotRunningException
         from flwr.supernode.fleet_http_connection import http_request_response
 
+        keys = self.key, self.key.public_key()
         insecure = self.root_certificates is None
-        with http_request_response(self.superlink_address, insecure, self.root_certificates) as connection:
+        with http_request_response(
+            self.superlink_address, insecure, self.root_certificates, keys
+        ) as connection:
             node_id, receive, send, get_run, get_fab, pull_object, push_object, confirm = connection
             self.on_connected(node_id)
             pace = Pace()

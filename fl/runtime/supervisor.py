@@ -20,11 +20,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from db.engines import engine_for, sessions_for
 from db.federation import FederationStatus
 from db.logs import configure_logs
+from fl.runtime.certificates import CertificatesRefused, expires_at, told_expiry
 from fl.runtime.children import ChildRegister
 from fl.runtime.environment import PROJECT_ROOT, SupervisorEnvironment
 from fl.runtime.federation import Federation, SuperLinkDied
 from fl.runtime.flower_private import build_bundle
 from fl.runtime.runs import RESTARTED, SUPERLINK_DIED, RunQueue
+from fl.runtime.site_keys import SiteKeys
 from fl.runtime.site_list import SiteList
 from fl.site_presence import installed_bundle_sha256
 from fl.triggers import evaluate_triggers
@@ -48,7 +50,19 @@ class Supervisor:
         self._environment = environment
         self._engine = engine_for(environment.central_database_url)
         self._sessions = sessions_for(environment.central_database_url)
+        self._certificate_expires_at = self._read_expiry()
+        self._alone = os.environ.get("SUPERVISOR_ALONE") == "1"  # no web process has started this one
         self._stop = False
+
+    def _read_expiry(self) -> datetime | None:
+        tls = self._environment.tls
+        if tls is None:
+            return None
+        try:
+            log.info(told_expiry(tls.certificate, datetime.now(UTC)))
+            return expires_at(tls.certificate)
+        except CertificatesRefused as refusal:
+            sys.exit(str(refusal))
 
     def request_stop(self, signum: int, frame: object) -> None:
         """Leave at the next turn of the loop (a signal handler)."""
@@ -77,7 +91,7 @@ class Supervisor:
         queue = RunQueue(self._sessions, build_bundle(PROJECT_ROOT))
         queue.end_abandoned()
         register = ChildRegister(environment.data_dir / "run" / "federation-children.json")
-        federation = Federation(environment, register)
+        federation = Federation(environment, register, SiteKeys(self._sessions, environment.data_dir))
         federation.stop()  # what a killed predecessor left
         site_list = SiteList(environment, self._sessions)
         try:
@@ -124,14 +138,20 @@ class Supervisor:
             raise LeadershipLost from error
 
     def _say(self, federation: Federation, state: str) -> None:
+        sites = {code: {"state": site.state} for code, site in federation.sites.items()}
+        try:
+            sites |= {code: {"state": "connected"} for code in federation.remote_sites()}
+        except httpx.HTTPError as error:
+            log.warning("SuperLink did not say who is connected (%s)", type(error).__name__)
         values: dict[str, Any] = {
             "id": 1,
             "state": state,
             "runtime": self._environment.runtime,
             "leader": f"{socket.gethostname()}:{os.getpid()}",
             "bundle_sha256": installed_bundle_sha256(),
-            "sites": {code: {"state": site.state} for code, site in federation.sites.items()},
+            "sites": sites,
             "heartbeat_at": func.clock_timestamp(),
+            "certificate_expires_at": self._certificate_expires_at,
         }
         statement = insert(FederationStatus).values(**values)
         changed = {name: statement.excluded[name] for name in values if name != "id"}
@@ -140,13 +160,17 @@ class Supervisor:
 
     def _stop_wanted(self) -> bool:
         """Tell whether a signal came or the parent's end of our standard input was closed, also by kill -9."""
+        if self._alone:
+            return self._stop
         if not self._stop and select.select([sys.stdin], [], [], 0)[0] and not os.read(0, 64):
             log.info("the web process is gone")
             self._stop = True
         return self._stop
 
     def _pause(self, seconds: float) -> None:
-        if not self._stop:
+        if self._alone:
+            time.sleep(seconds)
+        elif not self._stop:
             select.select([sys.stdin], [], [], seconds)
 
 

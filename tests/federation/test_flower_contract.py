@@ -25,13 +25,16 @@ from flwr.supercore.task_identity import TaskIdentity
 from flwr.superlink import main as superlink_main
 from flwr.superlink.config_loader import get_license_plugin
 from flwr.superlink.grid import http_grid
+from flwr.supernode.fleet_http_client import FleetHttpClient
 from flwr.supernode.fleet_http_connection import http_request_response
+from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
 from fl.messages import body_of, outgoing
 from fl.runtime import flower_messages
 from fl.runtime.environment import PROJECT_ROOT
 from fl.runtime.flower_messages import QuickPulls, fetch_message
-from fl.runtime.flower_private import IDLE_MIDDLEWARE, build_bundle
+from fl.runtime.flower_private import IDLE_MIDDLEWARE, adapt_superlink, build_bundle
+from fl.runtime.superlink_guard import CONTROL, SELF_REGISTRATION
 
 
 def _parameters(function: object) -> list[str]:
@@ -44,7 +47,12 @@ def test_the_pinned_version_is_the_one_that_was_read() -> None:
 
 
 def test_the_fleet_connection_gives_the_eight_calls_in_this_order() -> None:
-    assert _parameters(http_request_response)[:3] == ["server_address", "insecure", "root_certificates"]
+    assert _parameters(http_request_response)[:4] == [
+        "server_address",
+        "insecure",
+        "root_certificates",
+        "authentication_keys",
+    ]
     source = inspect.getsource(http_request_response)
     yielded = source[source.index("yield (") : source.index("except Exception")]
     order = [
@@ -186,8 +194,33 @@ def test_the_middleware_that_superlink_goes_without_is_there_and_does_nothing_wi
     assert get_license_plugin() is None
 
 
+def test_the_guards_stand_before_and_behind_what_flower_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The signature's check gives the request that the last guard compares; paths are what the first one judges by."""
+    monkeypatch.setattr(superlink_main, "_get_middleware", superlink_main._get_middleware)
+    adapt_superlink("secret")
+    names = [getattr(one.cls, "__name__", "") for one in superlink_main._get_middleware()]
+    assert names[0] == "CallerGuard" and names[-1] == "SenderGuard"
+    assert names.index("ProtobufTranslationMiddleware") < names.index("NodeAuthMiddleware") < len(names) - 1
+    paths = set(superlink_main.create_app().openapi()["paths"])
+    assert {*SELF_REGISTRATION, "/v1/fleet/push-messages", "/health"} <= paths
+    assert any(path.startswith(CONTROL) for path in paths)
+
+
+def test_superlink_signs_a_supernode_off_when_its_key_says_so() -> None:
+    assert _parameters(NodeAuthHttpInterceptor) == ["private_key", "public_key"]
+    assert callable(FleetHttpClient.DeactivateNode)
+
+
 def test_the_control_client_has_the_calls_we_make() -> None:
-    for name in ("StartRun", "StopRun", "ListRuns", "ListNodes", "UnregisterNode", "close"):
+    for name in (
+        "StartRun",
+        "StopRun",
+        "ListRuns",
+        "ListNodes",
+        "RegisterNode",
+        "UnregisterNode",
+        "close",
+    ):
         assert callable(getattr(ControlHttpClient, name))
     assert Status.FINISHED == "finished"
 

@@ -20,8 +20,10 @@ from db.states import RunStatus
 from fl.model import weights_from_bytes
 from fl.runtime.children import marked_processes
 from fl.runtime.environment import FEDERATION_MARK
-from fl.runtime.flower_private import OTHER_VERSION, SuperLinkControl, build_bundle
+from fl.runtime.flower_private import OTHER_VERSION, build_bundle
 from fl.runtime.runs import RESTARTED, SERVERAPP_DIED, SUPERLINK_DIED
+from fl.runtime.superlink_control import SuperLinkControl
+from fl.runtime.superlink_guard import CONTROL_SECRET
 from fl.settings import RunSettings
 from fl.site_data import load_site_data
 
@@ -130,8 +132,10 @@ def test_a_bundle_that_the_sites_have_not_installed_is_refused(
     shutil.copy(PROJECT_ROOT / "pyproject.toml", tmp_path)
     client_app = tmp_path / "fl" / "client_app.py"
     client_app.write_text(client_app.read_text() + "\n# send everything\n")
-    command = consortium.processes()["superlink"].cmdline()
-    control = SuperLinkControl(f"127.0.0.1:{command[command.index('--port') + 1]}")
+    superlink = consortium.processes()["superlink"]
+    command = superlink.cmdline()
+    address = f"127.0.0.1:{command[command.index('--port') + 1]}"
+    control = SuperLinkControl(address, secret=superlink.environ()[CONTROL_SECRET])
     run_id = consortium.request_run(
         num_rounds=1, status=RunStatus.STARTING
     )  # not for the supervisor's ServerApp

@@ -7,17 +7,18 @@ from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import undefer
 
 from bench.consortium import load_institutions
 from bench.data import cohort_of
-from db.central import ModelVersion, SiteResult, TrainingRound, TrainingRun
+from db.central import Institution, ModelVersion, SiteResult, TrainingRound, TrainingRun
 from db.cohort import generate
 from db.engines import sessions_for
 from db.federation import RunEvent
 from db.provision import DatabaseUrls
 from db.states import RunKind, RunStatus
+from db.supernode_keys import SupernodeKey
 from fl.recorder import RunRecorder
 from fl.server_app import conduct
 from fl.settings import RunSettings
@@ -80,8 +81,26 @@ def conduct_run(
 ) -> RunRecorder:
     """Conduct a Run to its end; what ends it early is raised."""
     recorder = RunRecorder(urls.app_central, run_id, patience)
-    conduct(grid or LocalGrid(urls.train_sites), recorder.plan(), recorder)
+    grid = grid or LocalGrid(urls.train_sites)
+    conduct(grid, recorder.plan(), recorder, grid.binding)
     return recorder
+
+
+def register_keys(urls: DatabaseUrls) -> None:
+    """Let the supervisor have told SuperLink of a key of each Site; a `LocalGrid` has the same ids."""
+    with sessions_for(urls.central)() as session, session.begin():
+        session.execute(delete(SupernodeKey))
+        for number, institution in enumerate(
+            session.scalars(select(Institution).order_by(Institution.code)), start=1
+        ):
+            session.add(
+                SupernodeKey(
+                    institution_id=institution.id,
+                    public_key="a key",
+                    fingerprint=institution.code,
+                    flwr_node_id=str(number),
+                )
+            )
 
 
 def run_of(urls: DatabaseUrls, run_id: int) -> TrainingRun:

@@ -12,6 +12,7 @@ from flwr.app import Context, Error, Message, RecordDict
 from bench.offline_grid import OfflineGrid, be_an_app
 from fl.client_app import app
 from fl.messages import body_of, outgoing
+from fl.site_binding import KnownBinding
 
 Misbehaviour = Callable[[dict[str, Any]], dict[str, Any] | None]
 GONE = Error(code=8, reason="ClientApp stopped responding.")
@@ -49,6 +50,11 @@ class LocalGrid(OfflineGrid):
     def __post_init__(self) -> None:
         """Let this process make messages."""
         be_an_app()
+
+    @property
+    def binding(self) -> KnownBinding:
+        """Each SuperNode has the key of its Site."""
+        return KnownBinding(dict(enumerate(sorted(self.site_urls), start=1)))
 
     def get_node_ids(self) -> Iterable[int]:
         """Return ids 1 to n, in the order of the codes."""

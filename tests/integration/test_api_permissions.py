@@ -17,6 +17,10 @@ CLINICIANS = {DOCTOR, NURSE}
 FEATURES = {"age": 40, "sex": "male", "bmi": 27.0, "children": 0, "smoker": "no", "region": "northeast"}
 ENTRY = {**FEATURES, "first_name": "Ada", "last_name": "Lovelace"}
 WEEKLY = {"name": "Weekly", "kind": "schedule", "cron": "0 3 * * 1"}
+A_KEY = (
+    "ecdsa-sha2-nistp384 AAAAE2VjZHNhLXNoYTItbmlzdHAzODQAAAAIbmlzdHAzODQAAABhBIdBwGWh7lTzTCOfctmaWXWqKFnkojSHnYs2FLxom"
+    "CRi99YKThy8YrYC5n+Kuj1Qk5rnyplyUweRgj1ZPRUh9hRXp8faI/DehbXcEPK91BNQTFVuVMLnWaNZjfYwZC8GvA=="
+)
 DECISION = {"approve": True, "settings_sha256": "0" * 64}
 
 # (method, path): who may, and a body that passes validation where one is needed. None: no token needed.
@@ -94,6 +98,9 @@ WHO_MAY: dict[tuple[str, str], tuple[set[str] | None, dict[str, Any] | None]] = 
     ("patch", "/workers/{worker_id}"): ({ADMIN, MANAGER}, {"row_version": 1}),
     ("post", "/workers/{worker_id}/reset-link"): ({ADMIN, MANAGER}, None),
     ("post", "/workers/{worker_id}/end-sessions"): ({ADMIN, MANAGER}, None),
+    ("get", "/institutions/{code}/keys"): ({ADMIN}, None),
+    ("post", "/institutions/{code}/keys"): ({ADMIN}, {"public_key": A_KEY}),
+    ("post", "/institutions/{code}/keys/{key_id}/revoke"): ({ADMIN}, {"reason": "for a test"}),
     ("get", "/participation"): ({MANAGER}, None),
     ("put", "/participation"): ({MANAGER}, {"consent": "open"}),
     ("post", "/participation/approvals/{run_id}"): ({MANAGER}, DECISION),
@@ -107,7 +114,13 @@ def _operations(api: TestClient) -> list[tuple[str, str]]:
 
 def _address(path: str) -> str:
     return path.format(
-        patient_id=uuid.uuid4(), run_id=1, version="v1", trigger_id=1, code="northeast", worker_id=9999
+        patient_id=uuid.uuid4(),
+        run_id=1,
+        version="v1",
+        trigger_id=1,
+        key_id=1,
+        code="northeast",
+        worker_id=9999,
     )
 
 

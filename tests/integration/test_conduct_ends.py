@@ -26,6 +26,7 @@ from tests.integration.conducting import (
     conduct_run,
     events_of,
     load_hospitals,
+    register_keys,
     request_run,
     results_of,
     rounds_of,
@@ -131,6 +132,7 @@ def test_a_run_that_saved_nothing_cannot_be_gone_on_with(hospitals: DatabaseUrls
 def _main(urls: DatabaseUrls, run_id: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Conduct a Run by the ServerApp's own entry, as Flower calls it."""
     monkeypatch.setenv("CENTRAL_DATABASE_URL", urls.app_central)
+    register_keys(urls)
     with sessions_for(urls.central)() as session, session.begin():
         session.execute(text("UPDATE training_runs SET flwr_run_id = :id WHERE id = :id"), {"id": run_id})
     context = Context(run_id=run_id, node_id=1, node_config={}, state=RecordDict(), run_config={})

@@ -15,7 +15,8 @@ from sqlalchemy.orm import DeclarativeBase
 import db.accounts
 import db.audit_trail
 import db.federation
-import db.operations  # noqa: F401 - its tables belong to the metadata
+import db.operations
+import db.supernode_keys  # noqa: F401 - their tables belong to the metadata
 from db.central import CENTRAL_APPEND_ONLY, CentralBase
 from db.granting import grant_privileges, present_grants
 from db.migrate import migrate_central, migrate_site

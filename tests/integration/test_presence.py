@@ -64,7 +64,8 @@ def add_run(
 
 
 def asker_of(world: DatabaseUrls, **grid: Any) -> PresenceAsker:
-    return PresenceAsker(LocalGrid(world.train_sites, **grid), world.app_central, QUICK)
+    local = LocalGrid(world.train_sites, **grid)
+    return PresenceAsker(local, world.app_central, local.binding, QUICK)
 
 
 def row(world: DatabaseUrls, code: str = "northeast") -> SitePresence | None:
@@ -186,7 +187,7 @@ def test_an_answer_that_cannot_be_is_not_kept(world: DatabaseUrls, changes: dict
 def test_neither_a_dead_site_nor_its_database_keeps_the_others_from_being_asked(world: DatabaseUrls) -> None:
     away = re.sub(r"/\w+$", "/no_such", world.train_sites["southwest"])
     grid = LocalGrid({**world.train_sites, "southwest": away}, dead={"northeast"})
-    answered = ask(PresenceAsker(grid, world.app_central, QUICK))
+    answered = ask(PresenceAsker(grid, world.app_central, grid.binding, QUICK))
     assert sorted(answered) == sorted(set(world.sites) - {"northeast", "southwest"})
 
 
@@ -206,7 +207,8 @@ def test_a_run_that_comes_meanwhile_is_waited_for_by_nobody(
                 over.set()
 
     monkeypatch.setitem(presence.RHYTHMS, "warm", QUICK)
-    with asking_sites(SlowGrid(world.train_sites), world.app_central):
+    grid = SlowGrid(world.train_sites)
+    with asking_sites(grid, world.app_central, grid.binding):
         assert asked.wait(10)
     assert not over.is_set()
     may_go_on.set()
@@ -219,7 +221,8 @@ def test_a_run_that_comes_meanwhile_is_waited_for_by_nobody(
 
 def test_a_database_that_is_away_is_asked_again(world: DatabaseUrls) -> None:
     rhythm = Rhythm(first=0.0, every=0.0, patience=0.05, look=0.0)
-    asker = PresenceAsker(LocalGrid(world.train_sites), "postgresql://nobody@127.0.0.1:1/none", rhythm)
+    grid = LocalGrid(world.train_sites)
+    asker = PresenceAsker(grid, "postgresql://nobody@127.0.0.1:1/none", grid.binding, rhythm)
     tries: list[float | None] = []
 
     class ThirdTime(threading.Event):

@@ -218,7 +218,7 @@ def _roster(consortium: Consortium, grid: LocalGrid) -> Roster:
         central.commit()
         run_id = run.id
     recorder = RunRecorder(consortium.urls.app_central, run_id)
-    return Roster(grid, recorder.plan(), recorder)
+    return Roster(grid, recorder.plan(), recorder, grid.binding)
 
 
 def _kept(consortium: Consortium) -> dict[str, tuple[int, float, float, float, float]]:

@@ -205,7 +205,7 @@ def test_in_a_whole_run_one_pauses_one_approves_in_time_and_one_too_late(
 
     grid.misbehave["southwest", "query"] = approve
     recorder = RunRecorder(consortium.app_central, run_id)
-    conduct(grid, recorder.plan(), recorder)
+    conduct(grid, recorder.plan(), recorder, grid.binding)
     with sessions_for(consortium.central)() as session:
         assert session.get_one(TrainingRun, run_id).status == RunStatus.COMPLETED
         results = session.scalars(select(SiteResult).where(SiteResult.run_id == run_id)).all()
@@ -239,7 +239,7 @@ def test_a_deactivated_institutions_supernode_that_still_connects_is_sent_no_mod
         run_id = run.id
     grid = LocalGrid(consortium.train_sites)
     recorder = RunRecorder(consortium.app_central, run_id)
-    conduct(grid, recorder.plan(), recorder)
+    conduct(grid, recorder.plan(), recorder, grid.binding)
     asked = [
         (message.metadata.message_type, "weights" in body_of(message))
         for message in grid.sent

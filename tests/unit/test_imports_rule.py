@@ -36,6 +36,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "fl.groups",
         "fl.intervals",
         "fl.keras_shape",
+        "fl.node_keys",
         "fl.onnx_file",
         "fl.sequential",
     ),

@@ -7,7 +7,8 @@ from alembic import context
 import db.accounts
 import db.audit_trail
 import db.federation
-import db.operations  # noqa: F401
+import db.operations
+import db.supernode_keys  # noqa: F401 - their tables belong to the same metadata
 from db.central import CentralBase
 
 context.configure(connection=context.config.attributes["connection"], target_metadata=CentralBase.metadata)
