@@ -83,6 +83,10 @@ bench-dashboard: $(READY) ## milliseconds of the training page with 1,000 rounds
 bench-import: $(READY) ## seconds to import 100,000 patients, as CSV, the same again, and as Excel
 	@exec $(BIN)/python -m bench.imports
 
+.PHONY: bench-load
+bench-load: $(READY) ## 200 predictions a second and 50 open pages, while a run goes on and PostgreSQL restarts
+	@exec $(BIN)/python -m bench.load
+
 bench-predict: $(READY) ## milliseconds of a prediction in the service and over HTTP, and of keras.predict
 	@exec $(BIN)/python -m bench.predict
 

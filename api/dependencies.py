@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 
-from fastapi import Depends, Query, Request, Response
+from fastapi import Depends, HTTPException, Query, Request, Response
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.concurrency import run_in_threadpool
@@ -67,6 +67,8 @@ class GuardedRoute(APIRoute):
 
         async def guarded(request: Request) -> Response:
             await run_in_threadpool(_admit, request, await _bearer(request), self.permissions)
+            if "\0" in request.scope["path"]:
+                raise HTTPException(404)  # no id has it, and no database takes it
             return await answer(request)
 
         return guarded

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Annotated, Any, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, StrictInt, StrictStr
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, StrictInt, StrictStr, field_validator
 
 from fl.features import FEATURES, Feature
 
@@ -19,6 +19,14 @@ class Request(BaseModel):
     """A request's body; a field that is not declared is refused rather than ignored."""
 
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_text(cls, value: object) -> object:
+        # JSON can say both, and no database keeps them.
+        if isinstance(value, str) and any(one == "\0" or "\ud800" <= one <= "\udfff" for one in value):
+            raise ValueError("holds a character that no text has")
+        return value
 
 
 class Answer(BaseModel):

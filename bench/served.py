@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import itertools
 import json
@@ -17,15 +18,21 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bench.hospital import EMAIL, Hospital
+from db.provision import DatabaseUrls
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 CONNECTIONS = 16
 HOST = "127.0.0.1"
 
 
+def serving(application: str, hospital: Hospital, data_dir: Path) -> contextlib.AbstractContextManager[int]:
+    """Serve an application on the hospital's databases in a process of its own; gives the port."""
+    return served(application, hospital.urls, data_dir)
+
+
 @contextmanager
-def serving(application: str, hospital: Hospital, data_dir: Path) -> Iterator[int]:
-    """Serve an application on the hospital's databases in a process of its own; yields the port."""
+def served(application: str, urls: DatabaseUrls, data_dir: Path) -> Iterator[int]:
+    """Serve an application on databases in a process of its own; yields the port."""
     with socket.socket() as free:
         free.bind((HOST, 0))
         port = int(free.getsockname()[1])
@@ -36,8 +43,8 @@ def serving(application: str, hospital: Hospital, data_dir: Path) -> Iterator[in
         "DEMO_MODE": "false",
         "FEDERATION": "false",
         "DATA_DIR": str(data_dir),
-        "CENTRAL_DATABASE_URL": hospital.urls.app_central,
-        "SITE_DATABASE_URLS": json.dumps(hospital.urls.app_sites),
+        "CENTRAL_DATABASE_URL": urls.app_central,
+        "SITE_DATABASE_URLS": json.dumps(urls.app_sites),
         "JWT_SECRET": secrets.token_urlsafe(32),
     }
     command = [sys.executable, "-m", "uvicorn", application, "--host", HOST, "--port", str(port)]
