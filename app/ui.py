@@ -6,6 +6,7 @@ import streamlit as st
 
 from app.auth.login_form import current_actor, require_actor
 from app.components.browser import theme_colour
+from app.components.choose_password import password_page
 from app.components.demonstration import show_demo_accounts, show_demo_note
 from app.components.guard import errors_shown
 from app.components.navigation import PAGES, menu_for, page
@@ -53,10 +54,15 @@ def show_sign_in() -> None:
     """Show the sign-in form under the product's name; stops the script while nobody is signed in."""
     # Takes away the menu of who was here before; the address stays, and leads there after signing in.
     home = st.Page(lambda: None, title="Fedcost", url_path="home", default=True)
-    st.navigation([home, *(page(entry.name) for entry in PAGES)], position="hidden")
-    st.set_page_config(page_title="Sign in · Fedcost")
+    link_page = password_page()
+    chosen = st.navigation([home, link_page, *(page(entry.name) for entry in PAGES)], position="hidden")
+    opens_link = chosen.url_path == link_page.url_path
+    st.set_page_config(page_title=f"{link_page.title if opens_link else 'Sign in'} · Fedcost")
     with st.container(horizontal_alignment="center"), st.container(width=SIGN_IN_WIDTH, key="sign_in"):
         st.image(ASSETS / "logo.svg", width=170, alt="Fedcost")
+        if opens_link:
+            chosen.run()
+            st.stop()
         st.markdown(
             "Hospitals predict a patient's insurance cost together, without showing each other a patient."
         )

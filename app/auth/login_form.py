@@ -6,6 +6,7 @@ import json
 import uuid
 
 import streamlit as st
+from sqlalchemy.orm import Session as DatabaseSession
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from app.actor import Actor
@@ -16,6 +17,7 @@ from app.auth.cookie import SESSION_PATH, SIGN_OUT_PATH, cookie_name
 from app.auth.sessions import ENDED, actor_for_session, actor_for_token, issue_ticket
 from app.databases import central_session
 from app.errors import FedcostError, SessionEnded
+from db.central import MedicalWorker
 
 FORM_FIELDS = {
     "Form name": "Sign in",
@@ -63,7 +65,7 @@ def current_actor() -> Actor:
         If nobody is signed in, the session has ended or the Worker was switched off.
     """
     session_id = st.session_state.get(_SESSION)
-    address = _sent(st.context.ip_address)
+    address = browser_address()
     if isinstance(session_id, uuid.UUID):
         with central_session() as central:
             return actor_for_session(
@@ -90,6 +92,29 @@ def sign_out() -> None:
     _forget()
 
 
+def stay_signed_in(central: DatabaseSession, worker: MedicalWorker) -> None:
+    """Open another session for this browser, whose own has just ended with all others of the person."""
+    session, _ = sessions.open_session(
+        central, worker=worker, user_agent=_user_agent(), address=browser_address()
+    )
+    st.session_state[_SESSION] = session.id
+    st.session_state[_TICKET_DUE] = True
+
+
+def leave_notice(sentence: str) -> None:
+    """Have the sign-in form say something, once, above its fields."""
+    st.session_state[_NOTICE] = sentence
+
+
+def browser_address() -> str | None:
+    """Return the network address that the browser comes from."""
+    return _sent(st.context.ip_address)
+
+
+def _user_agent() -> str | None:
+    return _sent(st.context.headers.get("User-Agent"))
+
+
 def _show_form() -> None:
     if st.session_state.get(_COOKIE_DUE_CLEARED):
         _post(SIGN_OUT_PATH, None)
@@ -98,9 +123,7 @@ def _show_form() -> None:
         st.info(notice)
     # The library believes its own keys in the session state; none of an earlier sign-in may be left.
     st.session_state["authentication_status"] = None
-    form = DatabaseAuthenticate(
-        address=_sent(st.context.ip_address), user_agent=_sent(st.context.headers.get("User-Agent"))
-    )
+    form = DatabaseAuthenticate(address=browser_address(), user_agent=_user_agent())
     try:
         form.login(fields=FORM_FIELDS, key="auth_sign_in")
     except FedcostError as error:

@@ -61,6 +61,11 @@ def plain(text: str) -> str:
     return _MARKDOWN_SPECIAL.sub(r"\\\1", " ".join(text.split()))
 
 
+def verbatim(text: str) -> str:
+    """Set `text` as code in Markdown: an e-mail address would become a link otherwise, escaped or not."""
+    return f"`{' '.join(text.replace('`', '').split())}`"
+
+
 def usd(amount: float | Decimal | None) -> str:
     """Write an amount in whole US dollars: `$13,270`."""
     return NOT_KNOWN if amount is None else f"${amount:,.0f}"

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 import streamlit as st
 
-from app.components.formats import plain, when
+from app.components.formats import plain, verbatim, when
 from app.services.one_time_links import NewLink
 from app.settings import get_settings
 
@@ -14,7 +14,7 @@ from app.settings import get_settings
 def show_link_once(link: NewLink, *, key: str) -> None:
     """Show a link with a button that copies it, whom it is for and until when it works."""
     with st.container(gap="xsmall", key=key):
-        st.markdown(f"For **{plain(link.email)}**, until {plain(when(link.expires_at))}:")
+        st.markdown(f"For {verbatim(link.email)}, until {plain(when(link.expires_at))}:")
         st.code(address_of(link), language=None, wrap_lines=True)
 
 

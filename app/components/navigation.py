@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from app.actor import Actor
+from app.components.choose_password import password_page
 from app.components.guard import acting
 from app.permissions import Permission
 from app.settings import PROJECT_ROOT
@@ -60,6 +61,10 @@ PAGES: tuple[PageEntry, ...] = (
     PageEntry("retention", "Retention", ":material/auto_delete:", Permission.RETENTION, CONSORTIUM),
     PageEntry("audit", "Audit", ":material/policy:", Permission.AUDIT_READ, CONSORTIUM),
     PageEntry("system", "System", ":material/monitor_heart:", Permission.SYSTEM_READ, CONSORTIUM),
+    PageEntry("workers", "People", ":material/badge:", Permission.WORKERS_MANAGE, CONSORTIUM),
+    PageEntry(
+        "account", "Your account", ":material/manage_accounts:", Permission.OWN_ACCOUNT, START, listed=False
+    ),
 )
 _BY_NAME = {entry.name: entry for entry in PAGES}
 
@@ -74,6 +79,7 @@ def menu_for(actor: Actor) -> dict[str, list[st.Page]]:
     menu: dict[str, list[st.Page]] = {START: [home_of(actor)]}
     for entry in pages_for(actor):
         menu.setdefault(entry.section, []).append(page(entry.name))
+    menu[START].append(password_page())
     menu[START].extend(_closed_page(entry, actor) for entry in PAGES if not actor.may(entry.permission))
     return menu
 

@@ -22,7 +22,7 @@ from app.components.formats import (
 )
 from app.components.guard import acting
 from app.components.model_view import show_hospitals
-from app.components.navigation import PAGES
+from app.components.navigation import PAGES, page
 from app.components.run_start import show_start
 from app.components.run_view import chart_in_words, evaluated_rounds, is_active
 from app.databases import central_session
@@ -208,6 +208,9 @@ def _show_people(groups: list[StaffGroup]) -> None:
     if not any(group.switched_off for group in groups):
         table = table.drop(columns="Switched off")
     st.table(table, border="horizontal", hide_index=True)
+    st.page_link(
+        page("workers"), label="Look after them", icon=":material/arrow_forward:", icon_position="right"
+    )
 
 
 def _show_refusals(kinds: list[Refusals]) -> None:

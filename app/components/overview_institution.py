@@ -74,7 +74,8 @@ def _people_figure(groups: list[StaffGroup]) -> Figure:
     ]
     off = sum(group.switched_off for group in groups)
     note = f"{', '.join(parts)}." + (f" {count(off)} deactivated." if off else "")
-    return Figure("People who can sign in", count(sum(group.active for group in groups)), note)
+    people = count(sum(group.active for group in groups))
+    return Figure("People who can sign in", people, note, "workers", "Look after them")
 
 
 def _contribution_figure(contribution: Contribution | None) -> Figure:

@@ -9,6 +9,7 @@ from app.auth.login_form import sign_out
 from app.components.demonstration import show_demo_note
 from app.components.formats import ROLE_NAMES, plain
 from app.components.guard import acting, errors_shown
+from app.components.navigation import page
 from app.databases import central_session
 from app.permissions import Permission
 from app.services import monitoring
@@ -33,6 +34,7 @@ def show_sidebar(actor: Actor) -> None:
             st.caption(ROLE_NAMES[actor.role])
             if actor.institution_name:
                 st.caption(plain(actor.institution_name))
+            st.page_link(page("account"), label="Your account", icon=":material/manage_accounts:")
         if st.button("Sign out", icon=":material/logout:", key="sidebar_sign_out", width="stretch"):
             with errors_shown():
                 sign_out()

@@ -70,8 +70,10 @@ def places(browser: Browser, product: Product) -> Iterator[Places]:
             "/triggers",
             "/models",
             "/institutions",
+            "/workers",
+            "/account",
         ],
-        MANAGER: ["/overview", "/participation"],
+        MANAGER: ["/overview", "/participation", "/workers"],
     }
     states = {}
     for email in paths:

@@ -61,6 +61,7 @@ def trained(browser: Browser, product: Product) -> Iterator[str]:
             "Models",
             "Model card",
             "Institutions",
+            "People",
         ]
         expect(page.get_by_text("No training yet")).to_be_visible()
         picture(page, "overview_empty_1280_light")

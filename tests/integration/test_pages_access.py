@@ -24,8 +24,10 @@ MENU = {
         "institutions",
         "retention",
         "audit",
+        "workers",
+        "account",
     ],
-    "scientist": ["overview", "training", "compare", "cohort", "models", "model_card"],
+    "scientist": ["overview", "training", "compare", "cohort", "models", "model_card", "account"],
     "doctor": [
         "overview",
         "patients",
@@ -35,9 +37,10 @@ MENU = {
         "batch",
         "history",
         "model_card",
+        "account",
     ],
-    "nurse": ["overview", "patients", "patient", "predict", "history", "model_card"],
-    "manager": ["overview", "model_card", "participation", "retention", "audit"],
+    "nurse": ["overview", "patients", "patient", "predict", "history", "model_card", "account"],
+    "manager": ["overview", "model_card", "participation", "retention", "audit", "workers", "account"],
 }
 TITLES = {entry.name: entry.title for entry in PAGES}
 EVERY_PAGE_BY_EVERY_ROLE = [(person, entry.name) for person in MENU for entry in PAGES]

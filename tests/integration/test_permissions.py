@@ -46,14 +46,13 @@ INSIDE_PAGES = {
     Permission.PATIENTS_DELETE,
     Permission.PATIENTS_EXPORT,
     Permission.PATIENTS_ERASE,
-    Permission.WORKERS_MANAGE,
     Permission.PROMOTE,
     Permission.PROMOTION_PROPOSE,
     Permission.MODELS_EXPORT,
     Permission.MODELS_IMPORT,
 }
 # Permissions that nothing asks for yet, or no route, with the reason; a permission that becomes used leaves the list.
-NO_PAGE: dict[Permission, str] = {Permission.OWN_ACCOUNT: "signing out is in the sidebar of every page"}
+NO_PAGE: dict[Permission, str] = {}
 NO_ROUTE: dict[Permission, str] = {}
 
 
