@@ -22,6 +22,7 @@ from threadpoolctl import threadpool_limits
 from api.app import create_api
 from app.auth.browser_cookie import BrowserCookie
 from app.auth.cookie import COOKIE_ROUTES
+from app.auth.openid_settings import streamlit_secrets
 from app.client_address import ClientAddress
 from app.errors import FedcostError
 from app.federation_child import supervisor_running
@@ -89,6 +90,7 @@ async def answer_server_error(request: Request, error: Exception) -> PlainTextRe
 app = st.App(
     PROJECT_ROOT / "app" / "ui.py",
     lifespan=lifespan,
+    secrets=streamlit_secrets(),
     routes=[*COOKIE_ROUTES, *PLOTLY_ROUTES, Mount("/api", create_api())],
     middleware=[
         Middleware(RequestIds),

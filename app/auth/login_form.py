@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from typing import Any
 
 import streamlit as st
 from sqlalchemy.orm import Session as DatabaseSession
@@ -14,6 +15,8 @@ from app.auth import sessions
 from app.auth.authenticator import DatabaseAuthenticate
 from app.auth.browser_cookie import browser_cookie_name
 from app.auth.cookie import SESSION_PATH, SIGN_OUT_PATH, cookie_name
+from app.auth.openid import identity_of, sign_in_as, was_used
+from app.auth.openid_settings import openid_settings
 from app.auth.sessions import ENDED, actor_for_session, actor_for_token, issue_ticket
 from app.databases import central_session
 from app.errors import FedcostError, SessionEnded
@@ -30,6 +33,7 @@ _SESSION = "auth_session_id"
 _TICKET_DUE = "auth_ticket_due"
 _COOKIE_DUE_CLEARED = "auth_cookie_due_cleared"
 _NOTICE = "auth_notice"
+_IDENTITY_TRIED = "auth_identity_tried"  # the last identity of the provider that was tried here
 
 
 def require_actor() -> Actor:
@@ -81,7 +85,11 @@ def current_actor() -> Actor:
 
 
 def sign_out() -> None:
-    """End the session and forget it here; the next rerun shows the form and clears the cookie."""
+    """End the session and forget it here; the next rerun shows the form and clears the cookie.
+
+    Whom an OpenID Connect provider vouched for leaves there too: Streamlit clears its own cookie and leads the
+    browser to the provider's sign-out.
+    """
     try:
         actor = current_actor()
     except SessionEnded:
@@ -90,6 +98,8 @@ def sign_out() -> None:
         with central_session() as central:
             sessions.sign_out(central, actor=actor)
     _forget()
+    if openid_settings().is_on and _claims().get("is_logged_in"):
+        st.logout()
 
 
 def stay_signed_in(central: DatabaseSession, worker: MedicalWorker) -> None:
@@ -123,6 +133,8 @@ def _show_form() -> None:
         st.info(notice)
     # The library believes its own keys in the session state; none of an earlier sign-in may be left.
     st.session_state["authentication_status"] = None
+    if openid_settings().is_on:
+        _offer_openid()
     form = DatabaseAuthenticate(address=browser_address(), user_agent=_user_agent())
     try:
         form.login(fields=FORM_FIELDS, key="auth_sign_in")
@@ -130,11 +142,7 @@ def _show_form() -> None:
         st.error(str(error))
         return
     if form.opened is not None:
-        _forget()
-        st.session_state[_SESSION] = form.opened
-        st.session_state[_TICKET_DUE] = True
-        st.session_state.pop(_COOKIE_DUE_CLEARED, None)
-        st.rerun()
+        _enter(form.opened)
     if form.refusal is not None:
         st.error(form.refusal)
     elif st.session_state.get("authentication_status") is None and _submitted():
@@ -145,6 +153,50 @@ def _is_fragment_run() -> bool:
     """Tell whether only a part of the page runs, which a timer does without anybody being there."""
     context = get_script_run_ctx()
     return context is not None and bool(context.fragment_ids_this_run)
+
+
+def _offer_openid() -> None:
+    """Let in whom the provider has just vouched for, or offer to go there."""
+    identity = identity_of(_claims())
+    if identity is not None and st.session_state.get(_IDENTITY_TRIED) != identity.key:
+        st.session_state[_IDENTITY_TRIED] = identity.key
+        try:
+            with central_session() as central:
+                # Signing out here leaves Streamlit's own cookie for a moment; it opens nothing more.
+                opened = (
+                    None
+                    if was_used(central, identity)
+                    else sign_in_as(
+                        central, identity=identity, address=browser_address(), user_agent=_user_agent()
+                    ).id
+                )
+        except FedcostError as error:
+            st.error(str(error))
+            opened = None
+        if opened is not None:
+            _enter(opened)
+    if st.button(
+        f"Sign in with {openid_settings().openid_name}",
+        icon=":material/passkey:",
+        key="auth_openid",
+        width="stretch",
+    ):
+        st.login()
+    st.caption("Or with your e-mail and password:")
+
+
+def _enter(session_id: uuid.UUID) -> None:
+    """Begin this browser connection anew as the session's person; does not return."""
+    _forget()
+    st.session_state[_SESSION] = session_id
+    st.session_state[_TICKET_DUE] = True
+    st.session_state.pop(_COOKIE_DUE_CLEARED, None)
+    st.rerun()
+
+
+def _claims() -> dict[str, Any]:
+    """Return what the provider said of whoever opened this browser connection, if anything."""
+    return dict(st.user.to_dict())
 
 
 def _submitted() -> bool:

@@ -44,6 +44,7 @@ def verify_credentials(
     right = check_password(password, worker.password_hash if worker else None)
     if (
         worker is not None
+        and worker.password_hash is not None
         and right
         and workers.admit(central=central, worker_id=worker.id, password_hash=worker.password_hash)
     ):

@@ -42,7 +42,22 @@ def record_failed_attempt(*, central: Session, worker_id: int) -> None:
     )
 
 
-def admit(*, central: Session, worker_id: int, password_hash: str | None = None) -> bool:
+def admit_vouched(*, central: Session, worker_id: int) -> bool:
+    """Let in an active account whose owner somebody else vouches for; False if it is switched off.
+
+    Wrong passwords neither keep the owner out nor are forgotten.
+    """
+    admitted = central.scalar(
+        update(MedicalWorker)
+        .where(MedicalWorker.id == worker_id, MedicalWorker.is_active)
+        .values(last_seen_at=func.now())
+        .returning(MedicalWorker.id)
+        .execution_options(synchronize_session=False)
+    )
+    return admitted is not None
+
+
+def admit(*, central: Session, worker_id: int, password_hash: str) -> bool:
     """Clear the failed attempts of an active, unlocked account; False if it may not sign in.
 
     The check and the change are one statement: of many passwords tried at once, none that is
@@ -52,12 +67,11 @@ def admit(*, central: Session, worker_id: int, password_hash: str | None = None)
     ----------
     password_hash
         What the password was compared with, which takes a while; one that was replaced meanwhile lets nobody in.
-        None: somebody else vouches for the person.
     """
-    compared = [MedicalWorker.password_hash == password_hash] if password_hash is not None else []
+    compared = MedicalWorker.password_hash == password_hash
     admitted = central.scalar(
         update(MedicalWorker)
-        .where(MedicalWorker.id == worker_id, MedicalWorker.is_active, _not_locked(), *compared)
+        .where(MedicalWorker.id == worker_id, MedicalWorker.is_active, _not_locked(), compared)
         .values(failed_attempts=0, locked_until=None, last_seen_at=func.now())
         .returning(MedicalWorker.id)
         .execution_options(synchronize_session=False)
