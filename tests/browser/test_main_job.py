@@ -61,6 +61,8 @@ def trained(browser: Browser, product: Product) -> Iterator[str]:
             "Models",
             "Model card",
             "Institutions",
+            "Audit",
+            "System",
             "People",
         ]
         expect(page.get_by_text("No training yet")).to_be_visible()

@@ -24,6 +24,7 @@ MENU = {
         "institutions",
         "retention",
         "audit",
+        "system",
         "workers",
         "account",
     ],

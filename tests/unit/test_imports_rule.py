@@ -72,6 +72,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "app.web_process": ("app.launch_options", "app.data_folder", "db", "fl.runtime.children"),
     "app.data_folder": ("app.launch_options", "db"),
+    "app.first_account": ("app.services", "db"),
     "app.verify_run": ("app.launch_options", "db", "fl.runtime.flower_private", "fl.verify_run"),
     "app.backup": ("app.launch_options", "app.services", "db"),
     "app.restore": ("app.backup", "app.launch_options", "app.services", "db"),
