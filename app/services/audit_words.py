@@ -53,6 +53,7 @@ WORDS = {
     "trigger_changed": "Changed a trigger",
     "trigger_deleted": "Deleted a trigger",
     "trigger_paused": "Paused a trigger",
+    "trigger_run": "Fired a trigger by hand",
     "trigger_resumed": "Resumed a trigger",
     "participation_changed": "Decided whether the hospital takes part",
     "run_approval_decided": "Approved or refused a run",

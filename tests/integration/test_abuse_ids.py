@@ -23,6 +23,7 @@ EDIT = {**FEATURES, "first_name": "Eve", "last_name": "Intruder", "row_version":
 REASON = {"reason": "because of it"}
 TRIGGER = {"name": "Mondays", "kind": "schedule", "cron": "0 3 * * 1", "timezone": "UTC"}
 HASH = "0" * 64
+OF_THE_PATH = "the id of the path"  # stands in a body for it
 # (method, path): what the route needs besides the id. A route with an id that is not here fails the test.
 LINES: dict[tuple[str, str], dict[str, Any]] = {
     ("GET", "/patients/{patient_id}"): {},
@@ -32,7 +33,7 @@ LINES: dict[tuple[str, str], dict[str, Any]] = {
     ("GET", "/patients/{patient_id}/predictions"): {},
     ("POST", "/patients/{patient_id}/restore"): {},
     ("GET", "/patients/{patient_id}/export"): {},
-    ("POST", "/patients/{patient_id}/erase"): {"json": {"reason": "asked for it", "last_name": "Foreign"}},
+    ("POST", "/patients/{patient_id}/erasure"): {"json": {"confirm_patient_id": OF_THE_PATH}},
     ("POST", "/participation/approvals/{run_id}"): {"json": {"approve": True, "settings_sha256": HASH}},
     ("GET", "/workers/{worker_id}"): {},
     ("PATCH", "/workers/{worker_id}"): {"json": {"row_version": 1, "name": "Mallory"}},
@@ -128,7 +129,11 @@ def _answer(api: TestClient, method: str, path: str, id_: str, headers: dict[str
         method,
         address,
         headers={**headers, **line.get("headers", {})},
-        **{name: value for name, value in line.items() if name != "headers"},
+        **{
+            name: {key: id_ if part == OF_THE_PATH else part for key, part in value.items()}
+            for name, value in line.items()
+            if name != "headers"
+        },
     )
     of_request = answer.headers.get("x-request-id", "")
     body = answer.text.replace(id_, "ID").replace(of_request or "\0", "REQUEST")
