@@ -8,6 +8,8 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.settings import get_settings
+
 _API = "/api/"  # takes no cookie, so another site has nothing to send there
 _HARMLESS = frozenset({"GET", "HEAD", "OPTIONS"})
 _POLICY_VIOLATION = 1008
@@ -39,7 +41,10 @@ def _changes(scope: Scope) -> bool:
 
 
 def _is_own(scope: Scope, *, without: bool) -> bool:
-    """Tell whether the request's origin is the address that it was sent to; `without` is the answer if it has none."""
+    """Tell whether the origin is the address that the request was sent to, or the one that people know.
+
+    `without` is the answer if it has none.
+    """
     headers = Headers(scope=scope)
     if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
         return False
@@ -53,4 +58,5 @@ def _is_own(scope: Scope, *, without: bool) -> bool:
         sender = urlsplit(origins[0]).netloc
     except ValueError:
         return False
-    return sender != "" and sender.lower() == hosts[0].lower()
+    known = (hosts[0], urlsplit(get_settings().public_url or "").netloc)
+    return sender != "" and sender.lower() in (address.lower() for address in known)
