@@ -36,7 +36,10 @@ def list_workers(
     search: Annotated[str | None, Query(max_length=100, description="part of name or e-mail address")] = None,
     role: Annotated[Role | None, Query(description="only people of this role")] = None,
     institution: Annotated[
-        str | None, Query(max_length=50, description="code; `-` for people of the whole consortium")
+        str | None,
+        Query(
+            max_length=50, pattern="^[a-z0-9_-]*$", description="code; `-` for people of the whole consortium"
+        ),
     ] = None,
     state: Annotated[
         Literal["active", "locked", "deactivated", "without_password"] | None,
