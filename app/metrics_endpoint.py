@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from prometheus_client import start_http_server
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
@@ -111,7 +111,7 @@ def _pools(settings: Settings) -> Iterator[Metric]:
     names = ["database"]
     size = GaugeMetricFamily("fedcost_database_pool_size", "Connections that may be open.", labels=names)
     used = GaugeMetricFamily("fedcost_database_pool_in_use", "Connections in use.", labels=names)
-    waits = GaugeMetricFamily(
+    waits = CounterMetricFamily(
         "fedcost_database_pool_waits", "How often all connections were in use since the start.", labels=names
     )
     sites = [url.get_secret_value() for url in settings.site_database_urls.values()]
@@ -147,5 +147,8 @@ def _consortium(figures: FederationFigures) -> Iterator[Metric]:
         ):
             if value is not None:
                 yield _gauge(f"last_round_{name}", f"{words} Of the last evaluated Round.", value)
+    yield _gauge("audit_events_unsealed", "Audit events that wait for their seal.", figures.unsealed)
+    if figures.backup_age is not None:
+        yield _gauge("backup_age_seconds", "Since the last backup that succeeded.", figures.backup_age)
     if figures.champion_age is not None:
         yield _gauge("champion_age_seconds", "Since the version in use came into use.", figures.champion_age)

@@ -129,7 +129,7 @@ def _disk(state: SystemState) -> Figure:
 
 def _backup(state: SystemState) -> Figure:
     if state.backup is None:
-        return Figure("Last backup", NOT_KNOWN, "This installation keeps no record of backups.")
+        return Figure("Last backup", "None yet", "None was made; make backup makes one.")
     if state.backup.finished_at is None:
         return Figure("Last backup", "None yet", "Make one before real patients are entered.")
     size = "" if state.backup.size is None else f", {written_bytes(state.backup.size)}"

@@ -10,7 +10,9 @@ from sqlalchemy.orm import Session
 
 from app.services import monitoring
 from app.services.metrics import finite
+from db.audit_trail import AuditUnsealed
 from db.central import Institution, ModelVersion, Promotion, TrainingRound, TrainingRun
+from db.data_life import Backup
 from db.states import PromotionAction, RoundStatus, RunStatus, VersionStatus
 
 _RUNS = select(TrainingRun.status, func.count()).group_by(TrainingRun.status)
@@ -40,6 +42,10 @@ class FederationFigures:
         Seconds since the supervisor was heard of; None if it never was.
     champion_since
         When the version in use came into use; None without one.
+    unsealed
+        Audit events that wait for their seal.
+    backup_at
+        When the last backup succeeded; None if none ever did.
     """
 
     up: bool
@@ -50,6 +56,8 @@ class FederationFigures:
     runs: dict[str, int]
     last_round: LastRound | None
     champion_since: datetime | None
+    unsealed: int
+    backup_at: datetime | None
     now: datetime
 
     @property
@@ -61,6 +69,11 @@ class FederationFigures:
     def champion_age(self) -> float | None:
         """Seconds since the version in use came into use."""
         return None if self.champion_since is None else (self.now - self.champion_since).total_seconds()
+
+    @property
+    def backup_age(self) -> float | None:
+        """Seconds since the last backup that succeeded."""
+        return None if self.backup_at is None else (self.now - self.backup_at).total_seconds()
 
 
 def federation_figures(*, central: Session) -> FederationFigures:
@@ -77,6 +90,8 @@ def federation_figures(*, central: Session) -> FederationFigures:
         runs={str(status): int(number) for status, number in central.execute(_RUNS)},
         last_round=_last_round(central),
         champion_since=champion_since(central),
+        unsealed=central.scalar(select(func.count()).select_from(AuditUnsealed)) or 0,
+        backup_at=central.scalar(select(func.max(Backup.finished_at)).where(Backup.status == "completed")),
         now=now,
     )
 

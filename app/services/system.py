@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 from cryptography import x509
-from sqlalchemy import column, func, select, table, text
+from sqlalchemy import func, select, text
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.orm import Session
 
@@ -40,6 +40,7 @@ from app.settings import get_settings
 from app.version import VERSION
 from db.audit_trail import AuditUnsealed, AuditVerification
 from db.central import AuditEvent, Institution, SiteResult, TrainingRun
+from db.data_life import Backup
 from db.engines import engine_for
 from db.federation import FederationStatus, SitePresence
 from db.pools import KEPT, MORE, CountingPool
@@ -52,10 +53,6 @@ CHART_SPAN, CHART_STEP = timedelta(hours=24), timedelta(minutes=30)
 DAYS = timedelta(days=14)
 NOT_ALLOWED = "42501"  # SQLSTATE insufficient_privilege
 PACKAGES = ("streamlit", "flwr", "tensorflow", "sqlalchemy", "fastapi")
-
-_BACKUPS = table(
-    "backups", column("started_at"), column("finished_at"), column("status"), column("bytes"), column("error")
-)
 
 
 @dataclass(frozen=True)
@@ -113,7 +110,7 @@ def system_state(*, central: Session) -> SystemState:
         sites=_sites(central),
         disk=_disk(settings.data_dir),
         versions=_versions(central),
-        backup=_backup(central),
+        backup=_backup(central, demonstration=settings.demo_mode),
         fault=_fault(central),
         audit=_audit(central),
         recent=operations.total(central=central, since=RECENT),
@@ -128,7 +125,7 @@ def system_state(*, central: Session) -> SystemState:
 
 @dataclass(frozen=True)
 class Readiness:
-    """Whether this process can serve: the database answers and has the schema that the software wants."""
+    """Whether this process can serve: the database answers and has the schema that the software wants, or a newer."""
 
     ready: bool
     revision: str | None
@@ -138,7 +135,8 @@ class Readiness:
 def readiness(*, central: Session) -> Readiness:
     """Tell a load balancer whether to send requests here."""
     revision, expected = current_revision(central), newest_revision("central")
-    return Readiness(revision == expected, revision, expected)
+    # A newer one is no reason to turn requests away: it comes first when an installation is updated process by process.
+    return Readiness(revision is not None and revision >= expected, revision, expected)
 
 
 def _database(central: Session) -> DatabaseState:
@@ -233,23 +231,17 @@ _SPELLED = {
 }
 
 
-def _backup(central: Session) -> BackupState | None:
-    """Return the newest backup that succeeded, with whether a later one failed."""
-    if central.scalar(text("SELECT to_regclass('public.backups') IS NULL")):
+def _backup(central: Session, *, demonstration: bool) -> BackupState | None:
+    """Return the newest backup that succeeded, with whether a later one failed; a demonstration owes none."""
+    newest = select(Backup).order_by(Backup.finished_at.desc()).limit(1)
+    last = central.scalars(newest).first()
+    if last is None and demonstration:
         return None
-    columns = (_BACKUPS.c.finished_at, _BACKUPS.c.status, _BACKUPS.c.bytes, _BACKUPS.c.error)
-    newest = central.execute(select(*columns).order_by(_BACKUPS.c.finished_at.desc()).limit(1)).one_or_none()
-    good = central.execute(
-        select(*columns)
-        .where(_BACKUPS.c.status == "completed")
-        .order_by(_BACKUPS.c.finished_at.desc())
-        .limit(1)
-    ).one_or_none()
-    failed = newest is not None and newest.status == "failed"
+    good = central.scalars(newest.where(Backup.status == "completed")).first()
     return BackupState(
         finished_at=good.finished_at if good else None,
         size=good.bytes if good else None,
-        failed_since=failed,
+        failed_since=last is not None and last.status == "failed",
     )
 
 

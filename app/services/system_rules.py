@@ -139,11 +139,17 @@ def _clocks(state: SystemState) -> Iterator[str]:
 
 
 def _migrations(state: SystemState) -> Iterator[str]:
-    if state.database.revision != state.database.expected_revision:
+    if state.database.behind:
         yield (
             f"The central database has schema {state.database.revision or 'none'}, and this software wants "
             f"{state.database.expected_revision}."
         )
+
+
+def _software(state: SystemState) -> Iterator[str]:
+    found, wanted = state.database.revision, state.database.expected_revision
+    if not state.database.behind and found != wanted:
+        yield f"The central database has schema {found}, newer than the {wanted} that this software knows."
 
 
 def _replica(state: SystemState) -> Iterator[str]:
@@ -226,6 +232,7 @@ RULES: tuple[Rule, ...] = (
         _sign_ins,
         "Look in the audit from where they come. Accounts close by themselves after five wrong passwords.",
     ),
+    Rule("software_old", "warning", _software, "Bring this web process to the version of the others."),
     Rule("clocks", "warning", _clocks, "Set both clocks by NTP: sessions and tokens end by them."),
     Rule("replica", "warning", _replica, "Dashboards show old figures meanwhile; see the replica's log."),
     Rule(

@@ -37,6 +37,11 @@ class DatabaseState:
     expected_revision: str
     replica_lag: float | None
 
+    @property
+    def behind(self) -> bool:
+        """Whether a migration is missing; revisions are numbered."""
+        return self.revision is None or self.revision < self.expected_revision
+
 
 @dataclass(frozen=True)
 class SupervisorState:

@@ -65,6 +65,10 @@ BROKEN: dict[str, tuple[SystemState, str]] = {
         _with(supervisor=replace(GOOD.supervisor, heartbeat_at=NOW - timedelta(seconds=31))),  # type: ignore[type-var]
         "The supervisor of the federation has been silent for 31 seconds.",
     ),
+    "software_old": (
+        _with(revision="0010"),
+        "The central database has schema 0010, newer than the 0009 that this software knows.",
+    ),
     "disk": (_with(disk=DiskState(9, 100)), "Only 9 % of the disk of the data folder is free."),
     "error_rate": (
         _with(recent=replace(RECENT, server_errors=11)),
