@@ -70,6 +70,8 @@ WORDS = {
     "institution_added": "Added an institution",
     "institution_deactivated": "Deactivated an institution",
     "institution_reactivated": "Reactivated an institution",
+    "supernode_key_registered": "Registered a SuperNode's key",
+    "supernode_key_revoked": "Revoked a SuperNode's key",
     "demo_data_begun": "Began to load the demonstration",
     "demo_data_loaded": "Loaded the demonstration",
     "backup_made": "Made a backup",

@@ -41,6 +41,9 @@ LINES: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "/workers/{worker_id}/reset-link"): {},
     ("POST", "/institutions/{code}/deactivate"): {"json": {"reason": "because of it"}},
     ("POST", "/institutions/{code}/reactivate"): {"json": {"reason": "because of it"}},
+    ("GET", "/institutions/{code}/keys"): {},
+    ("POST", "/institutions/{code}/keys"): {"json": {"public_key": "no key"}},
+    ("POST", "/institutions/{code}/keys/{key_id}/revoke"): {"json": REASON},
     ("GET", "/models/{version}"): {},
     ("GET", "/models/{version}/export"): {},
     ("POST", "/models/{version}/promote"): {"json": REASON},
@@ -124,7 +127,7 @@ def foreign(
 def _answer(api: TestClient, method: str, path: str, id_: str, headers: dict[str, str]) -> tuple[Any, ...]:
     """Return what tells one answer from another, with neither the id that was asked for nor that of the request."""
     line = LINES[method, path]
-    address = re.sub(r"\{\w+\}", id_, path)
+    address = re.sub(r"\{\w+\}", id_, path.replace("{key_id}", "2000000"))
     answer = api.request(
         method,
         address,

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from fastapi.testclient import TestClient
 from sqlalchemy import select
 
@@ -23,6 +25,12 @@ FILE = (
 REASON = {"reason": "because of it"}
 TRIGGER = {"name": "Mondays", "kind": "schedule", "cron": "0 3 * * 1", "timezone": "UTC"}
 HASH = "0" * 64
+KEY = (
+    ec.generate_private_key(ec.SECP384R1())
+    .public_key()
+    .public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
+    .decode()
+)
 
 
 @dataclass(frozen=True)
@@ -203,6 +211,22 @@ LINES = (
         ("institution_reactivated",),
         send={"json": REASON},
     ),
+    Line(
+        "admin",
+        "POST",
+        "/institutions/southeast/keys",
+        ("supernode_key_registered",),
+        send={"json": {"public_key": KEY}},
+        status=201,
+    ),
+    Line("admin", "GET", "/institutions/southeast/keys"),
+    Line(
+        "admin",
+        "POST",
+        "/institutions/southeast/keys/{key_id}/revoke",
+        ("supernode_key_revoked",),
+        send={"json": REASON},
+    ),
     Line("manager", "GET", "/workers"),
     Line(
         "manager",
@@ -252,6 +276,8 @@ SAME = {
     "/participation/approvals/{approval}": "/participation/approvals/{run_id}",
     "/institutions/southeast/deactivate": "/institutions/{code}/deactivate",
     "/institutions/southeast/reactivate": "/institutions/{code}/reactivate",
+    "/institutions/southeast/keys": "/institutions/{code}/keys",
+    "/institutions/southeast/keys/{key_id}/revoke": "/institutions/{code}/keys/{key_id}/revoke",
 }
 
 
@@ -284,7 +310,12 @@ def test_every_route_leaves_its_events_and_no_other(
         "approval": str(approval),
         "nobody": "018f0000-0000-7000-8000-000000000000",
     }
-    made = {"/patients": "patient_id", "/training/runs": "run_id", "/triggers": "trigger_id"}
+    made = {
+        "/patients": "patient_id",
+        "/training/runs": "run_id",
+        "/triggers": "trigger_id",
+        "/institutions/southeast/keys": "key_id",
+    }
     read = {AuditEvent: 0, AccessEvent: 0}
 
     def new(table: Any) -> list[str]:
