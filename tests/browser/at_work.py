@@ -53,7 +53,7 @@ def sign_in(page: Page, email: str) -> None:
     page.goto("/")
     page.get_by_label("E-mail").fill(email)
     page.get_by_label("Password", exact=True).fill(DEMO_PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("button", name="Sign in", exact=True).click()
     expect(page.get_by_role("button", name="Sign out")).to_be_attached(timeout=20_000)
     # The browser gets its cookie a moment after the page; an address opened before that asks to sign in again.
     for _ in range(200):

@@ -68,6 +68,7 @@ def started_product(folder: Path) -> Iterator[Product]:
     data_dir = folder / "data"
     port = free_port()
     environment = {**os.environ, "PORT": str(port), "HOST": "127.0.0.1", "DATA_DIR": str(data_dir)}
+    environment["PUBLIC_URL"] = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "app.launch"]
     said = data_dir.parent / "launch.out"  # no log: the accounts of the demonstration are printed there
     with said.open("w") as output:
