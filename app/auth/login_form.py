@@ -100,6 +100,7 @@ def sign_out() -> None:
     _forget()
     if openid_settings().is_on and _claims().get("is_logged_in"):
         st.logout()
+        st.stop()  # a rerun would drop the way to the provider before the browser has it
 
 
 def stay_signed_in(central: DatabaseSession, worker: MedicalWorker) -> None:

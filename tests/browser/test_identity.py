@@ -1,4 +1,4 @@
-"""Who somebody is, in a real browser: live pages that stop, cookies that are worth nothing, one-time links."""
+"""Who somebody is, in a real browser: live pages that stop, cookies that are worth nothing, links, a provider."""
 
 from __future__ import annotations
 
@@ -9,22 +9,31 @@ from unittest.mock import patch
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.at_work import browsing, picture, sign_in
+from tests.browser.at_work import browsing, picture, settle, sign_in
 from tests.browser.conftest import Product, started_product
 from tests.browser.demonstration import ADMIN, Caller
+from tests.openid_provider import CLIENT_ID, CLIENT_SECRET, Provider, started_provider
 
 MANAGER, NURSE = "manager@southeast.demo.local", "nurse@southeast.demo.local"
 WAIT = 40_000  # milliseconds; other work may slow this machine
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
-    """A product without a federation."""
-    with (
-        patch.dict(os.environ, {"FEDERATION": "false"}),
-        started_product(tmp_path_factory.mktemp("identity")) as running,
-    ):
-        yield running
+def with_provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Product, Provider]]:
+    """A product without a federation, whose people may also sign in through a provider on this machine."""
+    with started_provider() as provider:
+        environment = {
+            "FEDERATION": "false",
+            "OPENID_METADATA_URL": provider.metadata_url,
+            "OPENID_CLIENT_ID": CLIENT_ID,
+            "OPENID_CLIENT_SECRET": CLIENT_SECRET,
+            "OPENID_NAME": "Hospital ID",
+        }
+        with (
+            patch.dict(os.environ, environment),
+            started_product(tmp_path_factory.mktemp("openid")) as running,
+        ):
+            yield running, provider
 
 
 def _form(page: Page) -> None:
@@ -35,8 +44,10 @@ def _worker(admin: Caller, email: str) -> int:
     return int(admin.call("GET", f"/workers?search={email}")["items"][0]["id"])
 
 
-def test_a_live_page_stops_by_itself_when_its_session_is_ended(browser: Browser, alone: Product) -> None:
-    product = alone
+def test_a_live_page_stops_by_itself_when_its_session_is_ended(
+    browser: Browser, with_provider: tuple[Product, Provider]
+) -> None:
+    product, _ = with_provider
     with browsing(browser, product) as page:
         sign_in(page, MANAGER)
         page.goto("/participation")
@@ -49,9 +60,9 @@ def test_a_live_page_stops_by_itself_when_its_session_is_ended(browser: Browser,
 
 
 def test_cookies_of_before_signing_out_open_nothing_and_a_link_from_elsewhere_stays_signed_in(
-    browser: Browser, alone: Product
+    browser: Browser, with_provider: tuple[Product, Provider]
 ) -> None:
-    product = alone
+    product, _ = with_provider
     with browsing(browser, product) as page:
         sign_in(page, NURSE)
         [session] = [each for each in page.context.cookies() if each["name"] == "fedcost_session"]
@@ -69,9 +80,9 @@ def test_cookies_of_before_signing_out_open_nothing_and_a_link_from_elsewhere_st
 
 
 def test_a_one_time_link_leaves_the_address_at_once_and_sets_the_password(
-    browser: Browser, alone: Product
+    browser: Browser, with_provider: tuple[Product, Provider]
 ) -> None:
-    product = alone
+    product, _ = with_provider
     admin = Caller(product, ADMIN)
     new = {
         "name": "Nora New",
@@ -101,3 +112,37 @@ def test_a_one_time_link_leaves_the_address_at_once_and_sets_the_password(
         assert secret not in "".join(asked)
     for log in product.data_dir.rglob("*.log"):
         assert secret not in log.read_text()
+
+
+def test_somebody_signs_in_and_out_through_the_provider(
+    browser: Browser, with_provider: tuple[Product, Provider]
+) -> None:
+    product, provider = with_provider
+    with browsing(browser, product) as page:
+        provider.behave("stranger@elsewhere.example")
+        _through_the_provider(page)
+        expect(page.get_by_text("no active account here")).to_be_visible(timeout=WAIT)
+        picture(page, "sign_in_openid_1280_light")
+        provider.behave(NURSE)
+        _through_the_provider(page)
+        expect(page.get_by_role("button", name="Sign out")).to_be_attached(timeout=WAIT)
+        settle(page)
+        admin = Caller(product, ADMIN)
+        admin.call("POST", f"/workers/{_worker(admin, NURSE)}/end-sessions")
+        page.reload()
+        _form(page)
+        expect(page.get_by_role("button", name="Sign out")).not_to_be_attached()
+        _through_the_provider(page)
+        expect(page.get_by_role("button", name="Sign out")).to_be_attached(timeout=WAIT)
+        settle(page)
+        page.get_by_role("button", name="Sign out").click()
+        _form(page)
+        page.wait_for_timeout(2000)
+        _form(page)
+        assert len(provider.ended) == 1 and provider.ended[0].count(".") == 2
+        assert not [each for each in page.context.cookies() if each["name"].startswith("_streamlit_user")]
+
+
+def _through_the_provider(page: Page) -> None:
+    page.goto("/")
+    page.get_by_role("button", name="Sign in with Hospital ID").click(timeout=WAIT)
