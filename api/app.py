@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi.openapi.constants import REF_TEMPLATE
-from pydantic.json_schema import models_json_schema
+from starlette.requests import Request
+from starlette.responses import HTMLResponse
 from starlette.types import ASGIApp
 
 from api import (
@@ -22,6 +22,7 @@ from api import (
     routes_models,
     routes_patients,
     routes_predictions,
+    routes_problems,
     routes_registry,
     routes_retention,
     routes_supernode_keys,
@@ -30,8 +31,10 @@ from api import (
     routes_triggers,
     routes_workers,
 )
+from api.document import complete
+from api.document_page import document_page
 from api.limits import BodyLimit
-from api.schemas_predictions import BatchRequest
+from api.rate_limits import AddressLimit
 from app.request_id import RequestIds
 from app.version import VERSION
 
@@ -55,18 +58,18 @@ ROUTERS = (
     routes_system.router,
     routes_retention.router,
     routes_supernode_keys.router,
+    routes_problems.router,
 )
 
 
 class _Api(FastAPI):
-    """Describes also those bodies that a route reads itself, once it knows who is calling."""
+    """Describes also what no route says of itself."""
 
     def openapi(self) -> dict[str, Any]:
         """Return the description of the API, made once."""
         if self.openapi_schema is None:
             document = super().openapi()
-            _, described = models_json_schema([(BatchRequest, "validation")], ref_template=REF_TEMPLATE)
-            document["components"]["schemas"].update(described["$defs"])
+            complete(document)
         return super().openapi()
 
     def build_middleware_stack(self) -> ASGIApp:
@@ -80,13 +83,21 @@ def create_api() -> FastAPI:
         title="Fedcost",
         version=VERSION,
         description="Insurance cost prediction trained across hospitals that show each other no patient.",
-        docs_url="/docs",
+        docs_url=None,  # FastAPI's own page loads its scripts from another host
+        redirect_slashes=False,
         redoc_url=None,
         openapi_url="/openapi.json",
         generate_unique_id_function=lambda route: route.name,
     )
     api.add_middleware(BodyLimit)
+    api.add_middleware(AddressLimit)
     errors.install(api)
+    api.add_route("/docs", _show_document, include_in_schema=False)
     for router in ROUTERS:
         api.include_router(router)
     return api
+
+
+async def _show_document(request: Request) -> HTMLResponse:
+    base = str(request.url).partition("?")[0].removesuffix("/docs")
+    return HTMLResponse(document_page(request.app.openapi(), base=base))

@@ -79,7 +79,10 @@ def _admit(
     credentials: HTTPAuthorizationCredentials | None,
     permissions: tuple[Permission, ...],
 ) -> None:
-    """Note on the request who is calling, read from the database; raises `SessionEnded`, `PermissionRefused`."""
+    """Note on the request who is calling, read from the database.
+
+    Raises `SessionEnded`, `TooManyRequests`, `PermissionRefused`.
+    """
     if credentials is None:
         raise SessionEnded("Sign in first: this needs an access token from POST /api/auth/login.")
     with central_session() as central:
@@ -87,5 +90,6 @@ def _admit(
             central, token=credentials.credentials, address=caller_address(request)
         )
     request.state.actor = actor
+    request.state.rates.count_worker(actor.worker_id)
     for permission in permissions:
         actor.require(permission)

@@ -1,11 +1,11 @@
-"""Errors as clients of the API see them: one table from error class to status, one shape of body."""
+"""Errors as clients of the API see them: each becomes the problem of its kind."""
 
 from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, cast
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -13,20 +13,30 @@ from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
-from api.schemas import ErrorBody, Problem
-from api.schemas_patients import Difference, PatientAnswer, PatientChangedBody, PossibleDuplicates
+from api.conditional import etag_of
+from api.problems import (
+    INVALID_FILE,
+    INVALID_REQUEST,
+    OF_STATUS,
+    OUR_MISTAKE,
+    POSSIBLE_DUPLICATE,
+    REFUSED,
+    UNREADABLE,
+    WRONG_MEDIA_TYPE,
+    Kind,
+    kind_of,
+    problem,
+)
+from api.schemas import Problem
+from api.schemas_patients import Difference, PatientAnswer
 from app.actor import Actor
 from app.errors import (
-    CentralUnavailable,
     Conflict,
     FedcostError,
     InvalidInput,
-    NotFound,
     PatientChanged,
     PermissionRefused,
-    SessionEnded,
-    SignInRefused,
-    SiteUnavailable,
+    TooManyRequests,
 )
 from app.log_privacy import log_fault
 from app.services import audit
@@ -65,71 +75,54 @@ class InvalidTable(FedcostError):
         )
 
 
-# The most particular class first; NoModelYet is a Conflict.
-STATUS_OF: dict[type[FedcostError], int] = {
-    SignInRefused: 401,
-    SessionEnded: 401,
-    PermissionRefused: 403,
-    NotFound: 404,
-    Conflict: 409,
-    InvalidInput: 422,
-    InvalidTable: 422,
-    CentralUnavailable: 503,
-    SiteUnavailable: 503,
-}
+_KINDS: dict[type[FedcostError], Kind] = {DuplicatePatient: POSSIBLE_DUPLICATE, InvalidTable: INVALID_FILE}
 _SENTENCES = {
     400: "The request could not be read.",
     404: "There is nothing at this address.",
     405: "This address does not accept that method.",
     413: "The request is larger than any this address accepts.",
-    415: "The request must be JSON.",
+    415: "The body must be of a type that this address reads; Content-Type says which one it is.",
 }
 
 
-def status_of(error: FedcostError) -> int:
-    """Return the HTTP status of an error."""
-    return next((status for kind, status in STATUS_OF.items() if isinstance(error, kind)), 400)
-
-
-def error_body(detail: str, problems: Sequence[Problem] = ()) -> dict[str, Any]:
-    """Return the one shape of every error: a sentence, and the fields that are wrong if it is about fields."""
-    body = ErrorBody(detail=detail)
-    if problems:
-        body.problems, body.total = list(problems[:MOST_PROBLEMS]), len(problems)
-    return body.model_dump(exclude_none=True)
-
-
-def _invalid_input(error: FedcostError) -> dict[str, Any]:
-    return _field_problems(cast(InvalidInput, error).problems)
-
-
-def _invalid_table(error: FedcostError) -> dict[str, Any]:
-    return error_body(str(error), cast(InvalidTable, error).problems)
-
-
-def _duplicate(error: FedcostError) -> dict[str, Any]:
-    ids = cast(DuplicatePatient, error).patients
-    body = PossibleDuplicates(detail=str(error), possible_duplicates=ids)
-    return body.model_dump(mode="json", exclude_none=True)
-
-
-def _changed(error: FedcostError) -> dict[str, Any]:
-    changed = cast(PatientChanged, error)
-    body = PatientChangedBody(
-        detail=str(error),
-        current=PatientAnswer.model_validate(changed.current),
-        differences=[Difference.model_validate(difference) for difference in changed.differences],
+def _field_problems(found: Sequence[FieldProblem]) -> tuple[str, dict[str, Any]]:
+    sentences = [problem.message for problem in found[:_MOST_IN_A_SENTENCE]]
+    if len(found) > _MOST_IN_A_SENTENCE:
+        sentences.append(f"There are {len(found):,} problems in all.")
+    return " ".join(sentences), _listed(
+        [Problem(field=each.field, message=each.message) for each in found[:MOST_PROBLEMS]], len(found)
     )
-    return {**error_body(str(error)), **body.model_dump(mode="json", include={"current", "differences"})}
 
 
-# What an error says beside its sentence.
-_BODY_OF: dict[type[FedcostError], Callable[[FedcostError], dict[str, Any]]] = {
-    InvalidInput: _invalid_input,
-    InvalidTable: _invalid_table,
-    DuplicatePatient: _duplicate,
-    PatientChanged: _changed,
-}
+def _listed(problems: Sequence[Problem], total: int) -> dict[str, Any]:
+    shown = [each.model_dump(exclude_none=True) for each in problems[:MOST_PROBLEMS]]
+    return {"problems": shown, "total": total}
+
+
+def _more(error: FedcostError) -> dict[str, Any]:
+    """Return what an error says beside its sentence."""
+    if isinstance(error, InvalidInput):
+        return _field_problems(error.problems)[1]
+    if isinstance(error, InvalidTable):
+        return _listed(error.problems, len(error.problems))
+    if isinstance(error, DuplicatePatient):
+        return {"possible_duplicates": [str(patient) for patient in error.patients]}
+    if isinstance(error, PatientChanged):
+        current = PatientAnswer.model_validate(error.current)
+        differences = [Difference.model_validate(difference) for difference in error.differences]
+        return {
+            "current": current.model_dump(mode="json"),
+            "differences": [difference.model_dump(mode="json") for difference in differences],
+        }
+    return {}
+
+
+def _headers_of(error: FedcostError, status: int) -> dict[str, str] | None:
+    if isinstance(error, PatientChanged):
+        return {"ETag": etag_of(error.current)}
+    if isinstance(error, TooManyRequests):
+        return error.headers
+    return {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "10"}}.get(status)
 
 
 def install(api: FastAPI) -> None:
@@ -142,14 +135,14 @@ def install(api: FastAPI) -> None:
 
 async def _named_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, FedcostError)
-    status = status_of(error)
-    headers = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "10"}}.get(status)
+    kind = _KINDS.get(type(error)) or kind_of(error)
     actor: Actor | None = getattr(request.state, "actor", None)
     if isinstance(error, PermissionRefused) and actor is not None:
         action = f"{request.method} {_route_path(request)}"
         await run_in_threadpool(audit.record_refusal, actor=actor, action=action)
-    body_of = _BODY_OF.get(type(error))
-    return JSONResponse(body_of(error) if body_of else error_body(str(error)), status, headers)
+    sentence = _field_problems(error.problems)[0] if isinstance(error, InvalidInput) else str(error)
+    headers = _headers_of(error, kind.status)
+    return problem(request.scope, kind, sentence, more=_more(error), headers=headers)
 
 
 def _route_path(request: Request) -> str:
@@ -160,44 +153,50 @@ def _route_path(request: Request) -> str:
 async def _invalid_request(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     found = error.errors()
-    if any(problem["type"] == "json_invalid" for problem in found):
-        return JSONResponse(error_body("The request is not valid JSON."), 400)
-    return JSONResponse(_field_problems([_problem_of(problem) for problem in found]), 422)
+    if any(each["type"] == "json_invalid" for each in found):
+        return problem(request.scope, UNREADABLE, "The request is not valid JSON.")
+    if any(each["loc"] == ("body",) and each["type"] != "missing" for each in found) and not _is_json(
+        request
+    ):
+        return problem(request.scope, WRONG_MEDIA_TYPE, _SENTENCES[415])
+    sentence, more = _field_problems([_problem_of(each) for each in found])
+    return problem(request.scope, INVALID_REQUEST, sentence, more=more)
 
 
-def _field_problems(found: Sequence[FieldProblem]) -> dict[str, Any]:
-    sentences = [problem.message for problem in found[:_MOST_IN_A_SENTENCE]]
-    if len(found) > _MOST_IN_A_SENTENCE:
-        sentences.append(f"There are {len(found):,} problems in all.")
-    problems = [Problem(field=problem.field, message=problem.message) for problem in found[:MOST_PROBLEMS]]
-    return {**error_body(" ".join(sentences), problems), "total": len(found)}
+def _is_json(request: Request) -> bool:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
 
 
-def _problem_of(problem: dict[str, Any]) -> FieldProblem:
+def _problem_of(found: dict[str, Any]) -> FieldProblem:
     """Say in a sentence what the validation of a request found; never quotes what was sent."""
-    field = ".".join(str(part) for part in problem["loc"][1:] if isinstance(part, str | int)) or "body"
+    field = ".".join(str(part) for part in found["loc"][1:] if isinstance(part, str | int)) or "body"
     field = field[:80]
-    feature = FEATURE_BY_NAME.get(str(problem["loc"][-1]))
-    if problem["type"] == "missing":
+    feature = FEATURE_BY_NAME.get(str(found["loc"][-1]))
+    if found["type"] == "missing":
         expected = f"; expected {feature.expectation}" if feature else ""
         message = f"{feature.label if feature else field} is missing{expected}."
-    elif problem["type"] == "extra_forbidden":
+    elif found["type"] == "extra_forbidden":
         message = f"{field} is not a field of this request."
     elif feature is not None:
         message = f"{feature.label} is not accepted; expected {feature.expectation}."
     else:
-        message = f"{field}: {str(problem['msg'])[:200]}."
+        message = f"{field}: {str(found['msg'])[:200]}."
     return FieldProblem(field, message)
 
 
 async def _http_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     sentence = _SENTENCES.get(error.status_code, "The request was refused.")
-    return JSONResponse(error_body(sentence), error.status_code, error.headers)
+    kind = OF_STATUS.get(error.status_code, REFUSED)
+    headers = dict(error.headers) if error.headers else None
+    return problem(request.scope, kind, sentence, headers=headers)
 
 
 async def _our_fault(request: Request, error: Exception) -> JSONResponse:
     reference = log_fault(logger, error, at=f"{request.method} {_route_path(request)}")
-    return JSONResponse(
-        error_body(f"Something went wrong on our side. Please report reference {reference}."), 500
+    return problem(
+        request.scope,
+        OUR_MISTAKE,
+        f"Something went wrong on our side. Please report reference {reference}.",
     )

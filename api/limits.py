@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 
-from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.problems import TOO_LARGE, problem
 from app.services.model_files import LARGEST_FILE
 from app.services.table import MAX_BYTES
 
@@ -19,7 +19,7 @@ LARGER_BODIES: dict[tuple[str, str], int] = {
     ("POST", "/predictions/batch"): LARGEST_BATCH,
     ("POST", "/models/import"): LARGEST_FILE + _ENVELOPE,
 }
-_TOO_LARGE = {"detail": "The request is larger than any this address accepts."}
+_SENTENCE = "The request is larger than any this address accepts."
 
 
 class _BodyTooLarge(Exception):
@@ -40,7 +40,7 @@ class BodyLimit:
         largest = _largest_body(scope)
         declared = dict(scope["headers"]).get(b"content-length", b"0")
         if not declared.isdigit() or int(declared[:20]) > largest:
-            await JSONResponse(_TOO_LARGE, 413)(scope, receive, send)
+            await problem(scope, TOO_LARGE, _SENTENCE)(scope, receive, send)
             return
         received = 0
         too_large = False
@@ -63,7 +63,7 @@ class BodyLimit:
         with contextlib.suppress(_BodyTooLarge):
             await self.app(scope, counted, unless_too_large)
         if too_large:
-            await JSONResponse(_TOO_LARGE, 413)(scope, receive, send)
+            await problem(scope, TOO_LARGE, _SENTENCE)(scope, receive, send)
 
 
 def _largest_body(scope: Scope) -> int:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Response
 
+from api.conditional import ETAG_HEADER, IfMatch, IfNoneMatch, etag_of, is_known, seen_version
 from api.dependencies import GuardedRoute, May
 from api.errors import DuplicatePatient
 from api.files import DOWNLOAD_RESPONSE, download
@@ -63,10 +64,14 @@ def list_patients(actor: Reader, query: Annotated[PatientListQuery, Query()]) ->
     "",
     status_code=201,
     response_model=PatientAnswer,
-    responses=errors(400, 413, 422, 503, conflict=PossibleDuplicates),
+    responses={
+        **errors(400, 413, 422, 503, special={409: PossibleDuplicates}),
+        201: {"headers": ETAG_HEADER},
+    },
 )
 def add_patient(
     actor: Writer,
+    response: Response,
     entry: PatientEntry,
     accept_duplicate: Annotated[
         bool, Query(description="add the patient even if there is one of the same name and age")
@@ -88,7 +93,9 @@ def add_patient(
         if same:
             raise DuplicatePatient([patient.id for patient in same])
     with site_session(actor) as site:
-        return patient_records.add_patient(site=site, actor=actor, **_record(entry))
+        added = patient_records.add_patient(site=site, actor=actor, **_record(entry))
+    response.headers["ETag"] = etag_of(added)
+    return added
 
 
 @router.get("/export", response_class=Response, responses={**DOWNLOAD_RESPONSE, **errors(422, 503)})
@@ -123,31 +130,58 @@ def cost_distribution(actor: Reader) -> Any:
         return patients.cost_distribution(site=site, actor=actor)
 
 
-@router.get("/{patient_id}", response_model=PatientAnswer, responses=errors(404, 422, 503))
-def get_patient(actor: Reader, patient_id: uuid.UUID) -> Any:
-    """Read one patient."""
+@router.get(
+    "/{patient_id}",
+    response_model=PatientAnswer,
+    responses={
+        **errors(404, 422, 503),
+        200: {"headers": ETAG_HEADER},
+        304: {"description": "The record is still what If-None-Match says.", "headers": ETAG_HEADER},
+    },
+)
+def get_patient(
+    actor: Reader, patient_id: uuid.UUID, response: Response, if_none_match: IfNoneMatch = None
+) -> Any:
+    """Read one patient, with the ETag that a change needs."""
     with site_session(actor) as site:
-        return patients.get_patient(site=site, actor=actor, patient_id=patient_id)
+        patient = patients.get_patient(site=site, actor=actor, patient_id=patient_id)
+    if is_known(if_none_match, patient):
+        return Response(status_code=304, headers={"ETag": etag_of(patient)})
+    response.headers["ETag"] = etag_of(patient)
+    return patient
 
 
 @router.put(
     "/{patient_id}",
     response_model=PatientAnswer,
-    responses=errors(400, 404, 413, 422, 503, conflict=PatientChangedBody),
+    responses={
+        **errors(400, 404, 413, 422, 428, 503, special={412: PatientChangedBody}),
+        200: {"headers": ETAG_HEADER},
+    },
 )
-def edit_patient(actor: Writer, patient_id: uuid.UUID, edit: PatientEdit) -> Any:
-    """Replace a patient's record; 409 with the record and the differences if somebody changed it since."""
+def edit_patient(
+    actor: Writer, patient_id: uuid.UUID, edit: PatientEdit, response: Response, if_match: IfMatch = None
+) -> Any:
+    """Replace a patient's record; 412 with the record and the differences if somebody changed it since."""
+    seen = seen_version(if_match)
     with site_session(actor) as site:
-        return patient_records.edit_patient(
-            site=site, actor=actor, patient_id=patient_id, row_version=edit.row_version, **_record(edit)
+        edited = patient_records.edit_patient(
+            site=site, actor=actor, patient_id=patient_id, row_version=seen, **_record(edit)
         )
+    response.headers["ETag"] = etag_of(edited)
+    return edited
 
 
-@router.delete("/{patient_id}", status_code=204, responses=errors(404, 422, 503))
-def delete_patient(actor: Deleter, patient_id: uuid.UUID) -> None:
-    """Delete a patient; for 30 days the record can be restored."""
+@router.delete(
+    "/{patient_id}",
+    status_code=204,
+    responses=errors(404, 422, 428, 503, special={412: PatientChangedBody}),
+)
+def delete_patient(actor: Deleter, patient_id: uuid.UUID, if_match: IfMatch = None) -> None:
+    """Delete a patient, who can be restored for 30 days; 412 with the record if somebody changed it since."""
+    seen = seen_version(if_match)
     with site_session(actor) as site:
-        patient_records.delete_patient(site=site, actor=actor, patient_id=patient_id)
+        patient_records.delete_patient(site=site, actor=actor, patient_id=patient_id, row_version=seen)
 
 
 @router.post("/{patient_id}/restore", response_model=PatientAnswer, responses=errors(404, 409, 422, 503))

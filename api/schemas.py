@@ -58,43 +58,47 @@ class Problem(BaseModel):
 
 
 class ErrorBody(BaseModel):
-    """Every error: a sentence, and the fields it is about if it is about fields."""
+    """Every error (RFC 9457): its kind, a sentence, and the fields it is about if it is about fields."""
 
+    type: str = Field(description="its kind: an address below /api/problems that describes it")
+    title: str = Field(description="its kind in some words, the same each time")
+    status: int
     detail: str = Field(description="a sentence that a clinician understands")
+    instance: str = Field(description="the path that was asked for")
+    request_id: str | None = Field(default=None, description="as the header X-Request-ID says it")
     problems: list[Problem] | None = Field(default=None, description="the first of them, if there are many")
     total: int | None = Field(default=None, description="how many problems there are")
 
 
 def errors(
-    *statuses: int, conflict: type[BaseModel] | None = None, token: bool = True
+    *statuses: int, special: dict[int, type[BaseModel]] | None = None, token: bool = True
 ) -> dict[int | str, dict[str, Any]]:
     """Return what a route documents of its errors.
 
     Parameters
     ----------
-    conflict
-        The body of its 409, if that says more than other errors.
+    special
+        Status -> body, of those that say more than other errors.
     token
         The route needs an access token.
     """
-    documented = {*statuses, *((401, 403) if token else ()), *((409,) if conflict else ())}
-    described: dict[int | str, dict[str, Any]] = {
-        status: {"model": ErrorBody, "description": _REASONS[status]} for status in sorted(documented)
-    }
-    if conflict:
-        described[409]["model"] = conflict
-    return described
+    bodies = dict.fromkeys((*statuses, *((401, 403) if token else ())), ErrorBody) | (special or {})
+    return {status: {"model": bodies[status], "description": REASONS[status]} for status in sorted(bodies)}
 
 
-_REASONS = {
+REASONS = {
     400: "The body is not what its content type says.",
     401: "No access token, or one that is not valid any more.",
     403: "The role does not include this.",
     404: "There is no such thing in the caller's own hospital.",
     409: "The request does not fit the present state.",
+    412: "The patient is not any more what If-Match says; nothing was changed.",
     413: "The body is larger than this address accepts.",
     415: "The body is of a type that this address does not accept.",
     422: "Something in the request is not accepted; every problem is named.",
+    428: "If-Match is missing.",
+    429: "More requests came than are accepted in that time.",
+    500: "A mistake of ours; the log has more under the reference in detail.",
     503: "A database does not answer.",
 }
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BeforeValidator, Field, StrictInt, StrictStr, create_model
+from pydantic import BeforeValidator, Field, StrictStr, create_model
 
 from api.schemas import Answer, ErrorBody, Items, Request, Usd, features_accepted, features_answered
 from app.services.metrics import finite
@@ -33,7 +33,7 @@ class _PatientRecord(_PatientIdentity):
     cost_entered_at: datetime | None = Field(
         description="when a cost that was not known at first was entered; null otherwise"
     )
-    row_version: int = Field(description="send it with an edit, so that nobody's change is overwritten")
+    row_version: int = Field(description="in quotes the ETag of the record, which a change needs as If-Match")
     created_at: datetime
     updated_at: datetime
     deleted_at: datetime | None = Field(description="null unless the patient was deleted")
@@ -52,16 +52,10 @@ class _PatientEntry(Request):
     ] = None
 
 
-class _PatientEdit(_PatientEntry):
-    row_version: StrictInt = Field(
-        description="row_version of the record that the edit was made from; 409 if somebody changed it since"
-    )
-
-
 if TYPE_CHECKING:
     PatientAnswer = _PatientRecord
     PatientEntry = _PatientEntry
-    PatientEdit = _PatientEdit
+    PatientEdit = _PatientEntry
 else:
     PatientAnswer = create_model(
         "PatientAnswer",
@@ -74,7 +68,7 @@ else:
     )
     PatientEdit = create_model(
         "PatientEdit",
-        __base__=_PatientEdit,
+        __base__=_PatientEntry,
         __doc__="A patient as the record should be; an insurance_cost that is left out is not known.",
         **features_accepted(),
     )
@@ -113,7 +107,7 @@ class PatientChangedBody(ErrorBody):
     """The edit was not made: somebody changed the patient since."""
 
     current: PatientAnswer
-    differences: list[Difference]
+    differences: list[Difference] = Field(description="empty if the patient was to be deleted")
 
 
 class PatientChangeAnswer(Answer):

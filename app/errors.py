@@ -74,16 +74,42 @@ class PatientChanged(Conflict):
         The patient as the record is now, belonging to no session; editing again with its `row_version`
         overwrites it knowingly.
     differences
-        Every field in which the refused edit differs from the record now; never empty.
+        Every field in which the refused edit differs from the record now; empty if it was to be deleted.
     """
 
-    def __init__(self, current: Patient, differences: Sequence[FieldDifference]) -> None:
+    def __init__(self, current: Patient, differences: Sequence[FieldDifference] = ()) -> None:
         self.current = current
         self.differences = tuple(differences)
         super().__init__(
             "Somebody else changed this patient while you were editing. Nothing was overwritten: compare "
             "both versions and choose."
         )
+
+
+class PreconditionMissing(FedcostError):
+    """A change was asked for without saying which state of the record it was decided on."""
+
+
+class RequestUnderWay(Conflict):
+    """The same request came before and has not been answered yet."""
+
+
+class KeyUsedOtherwise(FedcostError):
+    """A key that stands for one request came with another one."""
+
+
+class TooManyRequests(FedcostError):
+    """More requests came than are accepted; `headers` say when to go on.
+
+    Attributes
+    ----------
+    headers
+        Retry-After in seconds, RateLimit and RateLimit-Policy.
+    """
+
+    def __init__(self, sentence: str, headers: dict[str, str]) -> None:
+        self.headers = headers
+        super().__init__(sentence)
 
 
 class CentralUnavailable(FedcostError):

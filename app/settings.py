@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
 
+from limits import parse_many
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy import make_url
@@ -39,6 +40,9 @@ class Settings(BaseSettings):
         shown by this process.
     federation
         Whether this process starts the supervisor of SuperLink and SuperNodes.
+    rate_limit_worker, rate_limit_address, rate_limit_sign_in
+        How often the API answers one worker, one address, and one address that signs in or refreshes, each process by
+        itself; as `15000/minute` or, for several, `400/second;15000/minute`.
     trusted_proxies
         Addresses and networks, comma-separated, as `172.20.0.0/24`: of these peers, and of no other, the header
         X-Forwarded-For is believed.
@@ -75,7 +79,16 @@ class Settings(BaseSettings):
     cookie_secure: bool = False
     metrics_port: int | None = None
     metrics_host: str = "127.0.0.1"
+    rate_limit_worker: str = "15000/minute"
+    rate_limit_address: str = "30000/minute"
+    rate_limit_sign_in: str = "60/minute"
     trusted_proxies: Annotated[list[str], NoDecode] = Field(default_factory=list)
+
+    @field_validator("rate_limit_worker", "rate_limit_address", "rate_limit_sign_in")
+    @classmethod
+    def _limits_can_be_read(cls, given: str) -> str:
+        parse_many(given)
+        return given
 
     @field_validator("trusted_proxies", mode="before")
     @classmethod

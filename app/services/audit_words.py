@@ -21,6 +21,7 @@ WORDS = {
     "patient_edited": "Edited a patient",
     "patient_edit_conflict": "Edited a patient whom somebody had changed meanwhile",
     "patient_deleted": "Deleted a patient",
+    "patient_delete_conflict": "Deleted a patient whom somebody had changed meanwhile",
     "patient_restored": "Restored a patient",
     "patient_erased": "Erased a patient for good",
     "patient_erased_again": "Erased a patient again after a restore",

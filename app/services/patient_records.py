@@ -122,11 +122,20 @@ def edit_patient(
     return patient
 
 
-def delete_patient(*, site: Session, actor: Actor, patient_id: uuid.UUID) -> Patient:
+def delete_patient(
+    *, site: Session, actor: Actor, patient_id: uuid.UUID, row_version: int | None = None
+) -> Patient:
     """Take a patient out of every list; for 30 days `restore_patient` brings them back.
+
+    Parameters
+    ----------
+    row_version
+        Of the record that this was decided on; None if that does not matter.
 
     Raises
     ------
+    PatientChanged
+        If the record has another version.
     NotFound
         If this institution has no such patient, or they are deleted already.
     """
@@ -134,6 +143,10 @@ def delete_patient(*, site: Session, actor: Actor, patient_id: uuid.UUID) -> Pat
     patient = _locked(site, patient_id)
     if patient is None or patient.deleted_at is not None:
         refuse_unknown(site, actor, "patient_deleted", patient_id)
+    if row_version is not None and patient.row_version != row_version:
+        record_failed_access(site, actor, "patient_delete_conflict", patient_id=patient.id)
+        site.expunge(patient)
+        raise PatientChanged(patient)
     now = _now(site)
     patient.deleted_at = patient.updated_at = now
     site.flush()

@@ -34,13 +34,17 @@ class Caller:
             "access_token"
         ]
 
-    def call(self, method: str, path: str, body: Any = None) -> Any:
-        """Return what the API answers, as JSON."""
+    def call(self, method: str, path: str, body: Any = None, seen: int | None = None) -> Any:
+        """Return what the API answers, as JSON; `seen` is the `row_version` that a change was decided on."""
         request = urllib.request.Request(  # noqa: S310
             f"{self.address}/api{path}",
             method=method,
             data=None if body is None else json.dumps(body).encode(),
-            headers={"Content-Type": "application/json", "Authorization": f"Bearer {self.token}"},
+            headers={
+                "Content-Type": "application/json",
+                "Authorization": f"Bearer {self.token}",
+                **({} if seen is None else {"If-Match": f'"{seen}"'}),
+            },
         )
         with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
             return json.load(answer)
@@ -92,9 +96,10 @@ def work_at_a_hospital(product: Product) -> None:
         made = who.call("POST", "/predictions", {**inputs, "patient_id": patient["id"]})
         if number >= COSTS_ENTERED:
             continue
-        names = {name: patient[name] for name in ("first_name", "last_name", "row_version")}
+        names = {name: patient[name] for name in ("first_name", "last_name")}
         cost = max(float(made["predicted_cost"]) + TURNED_OUT[number % len(TURNED_OUT)], SMALLEST_COST)
-        nurse.call("PUT", f"/patients/{patient['id']}", {**names, **inputs, "insurance_cost": round(cost, 2)})
+        known = {**names, **inputs, "insurance_cost": round(cost, 2)}
+        nurse.call("PUT", f"/patients/{patient['id']}", known, seen=patient["row_version"])
     try:
         nurse.call("GET", "/training/runs/1")
     except urllib.error.HTTPError as refusal:

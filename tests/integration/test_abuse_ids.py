@@ -19,7 +19,7 @@ from db.states import Role
 from tests.integration.conftest import AddRun, Consortium
 
 FEATURES = {"age": 40, "sex": "male", "bmi": 27.5, "children": 2, "smoker": "no", "region": "northeast"}
-EDIT = {**FEATURES, "first_name": "Eve", "last_name": "Intruder", "row_version": 1}
+EDIT = {**FEATURES, "first_name": "Eve", "last_name": "Intruder"}
 REASON = {"reason": "because of it"}
 TRIGGER = {"name": "Mondays", "kind": "schedule", "cron": "0 3 * * 1", "timezone": "UTC"}
 HASH = "0" * 64
@@ -35,6 +35,7 @@ LINES: dict[tuple[str, str], dict[str, Any]] = {
     ("GET", "/patients/{patient_id}/export"): {},
     ("POST", "/patients/{patient_id}/erasure"): {"json": {"confirm_patient_id": OF_THE_PATH}},
     ("POST", "/participation/approvals/{run_id}"): {"json": {"approve": True, "settings_sha256": HASH}},
+    ("GET", "/problems/{name}"): {},
     ("GET", "/workers/{worker_id}"): {},
     ("PATCH", "/workers/{worker_id}"): {"json": {"row_version": 1, "name": "Mallory"}},
     ("POST", "/workers/{worker_id}/end-sessions"): {},
@@ -62,7 +63,7 @@ LINES: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "/triggers/{trigger_id}/run"): {"headers": {"Idempotency-Key": "of-the-test"}},
 }
 # Of which every object is the consortium's own: who may act on one may act on all.
-OF_ALL = {"version", "run_id", "trigger_id", "code"}
+OF_ALL = {"version", "run_id", "trigger_id", "code", "name"}
 PEOPLE = {
     "admin": Role.ADMIN,
     "scientist": Role.DATA_SCIENTIST,
@@ -77,6 +78,7 @@ NEVER = {
     "trigger_id": "2000000",
     "worker_id": "2000000",
     "code": "nowhere",
+    "name": "nothing",
 }
 
 

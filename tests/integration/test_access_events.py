@@ -58,7 +58,7 @@ class Log:
     site: Session
     worker_id: int
     read: int = 0
-    failed: tuple[str, ...] = ("patient_edit_conflict",)
+    failed: tuple[str, ...] = ("patient_edit_conflict", "patient_delete_conflict")
 
     def new(self) -> list[tuple[str, uuid.UUID | None, dict[str, Any]]]:
         """Return what, which patient and details of the new events, whose who, when and from where are checked."""
@@ -118,15 +118,17 @@ def test_through_the_api(
     assert events[0][2]["patient_ids"] == [str(patient)]
 
     send("GET", path, "patient_read")
-    send("PUT", path, "patient_edited", json={**ENTRY, "insurance_cost": 54321, "row_version": 1})
-    send("PUT", path, "patient_edit_conflict", status=409, json={**ENTRY, "row_version": 1})
+    seen = {"If-Match": '"1"'}
+    send("PUT", path, "patient_edited", json={**ENTRY, "insurance_cost": 54321}, headers=seen)
+    send("PUT", path, "patient_edit_conflict", status=412, json=ENTRY, headers=seen)
+    send("DELETE", path, "patient_delete_conflict", status=412, headers=seen)
     send("GET", f"{path}/changes", "patient_history_read")
     send("POST", "/predictions", "prediction_saved", json={**FEATURES, "patient_id": str(patient)})
     send("GET", f"{path}/predictions", "predictions_listed")
-    send("DELETE", path, "patient_deleted", status=204)
+    send("DELETE", path, "patient_deleted", status=204, headers={"If-Match": '"2"'})
     send("POST", f"{path}/restore", "patient_restored")
     assert events[0][1] == patient
-    send("DELETE", path, "patient_deleted", status=204)
+    send("DELETE", path, "patient_deleted", status=204, headers={"If-Match": '"4"'})
     send("GET", "/patients/deleted", "deleted_patients_listed")
     assert events[0][2]["patient_ids"] == [str(patient)]
     send("POST", f"{path}/restore", "patient_restored")

@@ -53,14 +53,13 @@ def test_a_patient_is_added_read_edited_deleted_and_restored(api: TestClient, do
     assert (patient["row_version"], patient["deleted_at"], patient["cost_entered_at"]) == (1, None, None)
     assert api.get(address, headers=doctor).json() == patient
 
-    edit = {**ENTRY, "age": 37, "row_version": 1}
-    edited = api.put(address, headers=doctor, json=edit)
+    edited = api.put(address, headers=_seen(doctor, 1), json={**ENTRY, "age": 37})
     assert (edited.status_code, edited.json()["age"], edited.json()["row_version"]) == (200, 37, 2)
 
-    deleted = api.delete(address, headers=doctor)
+    deleted = api.delete(address, headers=_seen(doctor, 2))
     assert (deleted.status_code, deleted.content) == (204, b"")
     assert api.get(address, headers=doctor).status_code == 404
-    assert api.delete(address, headers=doctor).status_code == 404
+    assert api.delete(address, headers=_seen(doctor, 2)).status_code == 404
     assert api.get("/patients", headers=doctor).json()["items"] == []
     gone = api.get("/patients/deleted", headers=doctor).json()["items"]
     assert [item["id"] for item in gone] == [patient["id"]]
@@ -75,16 +74,20 @@ def test_a_patient_is_added_read_edited_deleted_and_restored(api: TestClient, do
     assert {change["worker_name"] for change in changes} == {"The doctor"}
 
 
-def test_an_edit_of_an_older_record_is_409_with_the_record_and_the_differences(
+def _seen(headers: Headers, row_version: int) -> Headers:
+    return {**headers, "If-Match": f'"{row_version}"'}
+
+
+def test_an_edit_of_an_older_record_is_412_with_the_record_and_the_differences(
     api: TestClient, doctor: Headers, token_of: TokenOf
 ) -> None:
     patient = _added(api, doctor)
     address = f"/patients/{patient['id']}"
-    first = api.put(address, headers=token_of("nurse"), json={**ENTRY, "bmi": 23.25, "row_version": 1})
+    first = api.put(address, headers=_seen(token_of("nurse"), 1), json={**ENTRY, "bmi": 23.25})
     assert first.status_code == 200
-    wanted = {**ENTRY, "bmi": 30, "insurance_cost": None, "row_version": 1}
-    second = api.put(address, headers=doctor, json=wanted)
-    assert second.status_code == 409
+    wanted = {**ENTRY, "bmi": 30, "insurance_cost": None}
+    second = api.put(address, headers=_seen(doctor, 1), json=wanted)
+    assert second.status_code == 412
     body = second.json()
     assert "Nothing was overwritten" in body["detail"]
     assert body["current"] == first.json()
@@ -92,10 +95,38 @@ def test_an_edit_of_an_older_record_is_409_with_the_record_and_the_differences(
         "bmi": (23.25, 30),
         "insurance_cost": (1200.5, None),
     }
-    knowingly = api.put(
-        address, headers=doctor, json={**wanted, "row_version": body["current"]["row_version"]}
-    )
+    assert second.headers["ETag"] == first.headers["ETag"] == '"2"'
+    knowingly = api.put(address, headers={**doctor, "If-Match": second.headers["ETag"]}, json=wanted)
     assert (knowingly.status_code, knowingly.json()["bmi"]) == (200, 30)
+
+
+def test_a_record_changed_since_is_not_deleted(api: TestClient, doctor: Headers) -> None:
+    address = f"/patients/{_added(api, doctor)['id']}"
+    api.put(address, headers=_seen(doctor, 1), json={**ENTRY, "bmi": 30})
+    refused = api.delete(address, headers=_seen(doctor, 1))
+    assert (refused.status_code, refused.headers["ETag"], refused.json()["differences"]) == (412, '"2"', [])
+    assert refused.json()["type"] == "/api/problems/patient-changed"
+    assert api.delete(address, headers=_seen(doctor, 2)).status_code == 204
+
+
+def test_a_change_that_does_not_say_what_was_seen_is_428(api: TestClient, doctor: Headers) -> None:
+    address = f"/patients/{_added(api, doctor)['id']}"
+    for answer in (api.put(address, headers=doctor, json=ENTRY), api.delete(address, headers=doctor)):
+        assert (answer.status_code, answer.json()["type"]) == (428, "/api/problems/precondition-missing")
+    for tag in ("1", "*", '"x"', 'W/"1"', '"' + "9" * 30 + '"'):
+        answer = api.delete(address, headers={**doctor, "If-Match": tag})
+        assert (answer.status_code, answer.json()["problems"][0]["field"]) == (422, "If-Match")
+
+
+def test_a_record_that_the_client_has_is_not_sent_again(api: TestClient, doctor: Headers) -> None:
+    address = f"/patients/{_added(api, doctor)['id']}"
+    tag = api.get(address, headers=doctor).headers["ETag"]
+    for sent in (tag, f'"7", W/{tag}', "*"):
+        known = api.get(address, headers={**doctor, "If-None-Match": sent})
+        assert (known.status_code, known.content, known.headers["ETag"]) == (304, b"", tag)
+    api.put(address, headers={**doctor, "If-Match": tag}, json={**ENTRY, "bmi": 30})
+    fresh = api.get(address, headers={**doctor, "If-None-Match": tag})
+    assert (fresh.status_code, fresh.json()["bmi"]) == (200, 30)
 
 
 def test_a_possible_duplicate_is_409_with_its_id_until_it_is_accepted(

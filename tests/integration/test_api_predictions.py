@@ -68,8 +68,9 @@ def test_the_history_is_filtered_paged_and_judged_by_the_actual_cost(
         answer = api.post("/predictions", headers=headers, json={**VALUES, "patient_id": reference})
         assert answer.status_code == 200, answer.text
     record = api.get(f"/patients/{patient}", headers=doctor).json()
-    entry = {name: record[name] for name in ("first_name", "last_name", *VALUES, "row_version")}
-    api.put(f"/patients/{patient}", headers=doctor, json={**entry, "insurance_cost": 100.0})
+    entry = {name: record[name] for name in ("first_name", "last_name", *VALUES)}
+    seen = {**doctor, "If-Match": f'"{record["row_version"]}"'}
+    api.put(f"/patients/{patient}", headers=seen, json={**entry, "insurance_cost": 100.0})
 
     nurse = str(consortium.workers["nurse"].id)
     by_nurse = api.get(

@@ -12,6 +12,7 @@ import pytest
 
 from api.app import ROUTERS, create_api
 from api.dependencies import GuardedRoute
+from api.document import EVERYWHERE
 from api.limits import LARGER_BODIES
 from app.settings import PROJECT_ROOT
 from fl.features import FEATURES
@@ -22,8 +23,11 @@ OPEN = {
     ("GET", "/ready"),
     ("POST", "/auth/login"),
     ("POST", "/auth/refresh"),
+    ("GET", "/problems"),
+    ("GET", "/problems/{name}"),
 }  # need no token
 REF = "#/components/schemas/"
+COMMON = {*EVERYWHERE, 415}  # said once for all routes
 Operation = dict[str, Any]
 
 
@@ -74,11 +78,17 @@ def test_every_operation_has_a_name_a_sentence_its_answers_and_its_parameters() 
                 assert parameter.get("description"), f"{place} {parameter['name']}"
         for status, answer in operation["responses"].items():
             assert answer["description"], place
-            assert status == "204" or answer["content"], f"{place} {status}"
+            assert status in ("204", "304") or answer["content"], f"{place} {status}"
+            assert "X-Request-ID" in answer["headers"], f"{place} {status}"
+            if status >= "400" and (path, status) not in {("/health", "503"), ("/ready", "503")}:
+                assert set(answer["content"]) == {"application/problem+json"}, f"{place} {status}"
         successes = [status for status in operation["responses"] if status.startswith("2")]
         assert len(successes) == 1, place
-        needed = {"401", "503"} if (method, path) not in OPEN else {"503"}
-        assert needed <= set(operation["responses"]), place
+        needed = {"401", "403", "503"} if (method, path) not in OPEN else set()
+        assert {*needed, "413", "429", "500"} <= set(operation["responses"]), place
+        assert ("415" in operation["responses"]) == (
+            "application/json" in operation.get("requestBody", {}).get("content", {})
+        ), place
         assert ("security" in operation) == ((method, path) not in OPEN), place
 
 
@@ -105,11 +115,7 @@ def test_every_body_is_described_with_the_ranges_of_the_feature_table() -> None:
 
 
 def test_larger_bodies_are_only_accepted_where_a_route_reads_one() -> None:
-    reading = {
-        (m, p)
-        for m, p, o in _operations()
-        if "413" in o["responses"] and "multipart" in str(o["requestBody"])
-    }
+    reading = {(m, p) for m, p, o in _operations() if "multipart" in str(o.get("requestBody"))}
     assert set(LARGER_BODIES) == reading
 
 
@@ -142,7 +148,7 @@ def _as_documented() -> list[tuple[str, ...]]:
             method,
             path,
             ", ".join(f"`{permission}`" for permission in permissions.get((method, path), ())) or "–",
-            ", ".join(status for status in sorted(operation["responses"])),
+            ", ".join(status for status in sorted(operation["responses"]) if int(status) not in COMMON),
         )
         for method, path, operation in _operations()
     ]
