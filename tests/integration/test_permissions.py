@@ -108,6 +108,7 @@ def test_every_route_by_every_role_is_allowed_or_refused_and_kept(
                 run_id=1,
                 version="v1",
                 trigger_id=1,
+                key_id=1,
                 code="northeast",
                 worker_id=9999,
             )
