@@ -141,7 +141,7 @@ def _answer(api: TestClient, method: str, path: str, id_: str, headers: dict[str
         },
     )
     of_request = answer.headers.get("x-request-id", "")
-    body = answer.text.replace(id_, "ID").replace(of_request or "\0", "REQUEST")
+    body = answer.text.replace(of_request or "\0", "REQUEST").replace(id_, "ID")
     kept = {
         name: value
         for name, value in answer.headers.items()

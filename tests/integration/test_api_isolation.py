@@ -39,14 +39,16 @@ def test_another_institutions_patient_is_404_on_every_route_and_stays_as_it_is(
     foreign = consortium.add_patient("southwest", "Bea", "Foreign")
     headers, owner = token_of("doctor"), token_of("other_doctor")
     routes = _routes_of_one_patient()
-    assert len(routes) == 6
+    assert len(routes) == 8
     for method, path in routes:
         answers = [
             api.request(
                 method,
                 path.format(patient_id=patient),
                 headers={**headers, "If-Match": '"1"', "X-Request-ID": "same"},
-                json=BODIES.get((method, path)),
+                json={"confirm_patient_id": str(patient)}
+                if "erasure" in path
+                else BODIES.get((method, path)),
             )
             for patient in (foreign, uuid.uuid4())
         ]

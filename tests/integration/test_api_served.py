@@ -89,7 +89,7 @@ def test_pages_api_and_cookie_on_one_port(web: httpx.Client, consortium: Any, tm
     assert document.headers["cache-control"] == "no-store"
     assert "/predictions" in document.json()["paths"]
     assert web.get("/api/docs").status_code == 200
-    assert web.get("/api/nowhere").json() == {"detail": "There is nothing at this address."}
+    assert web.get("/api/nowhere").json()["type"] == "/api/problems/no-such-address"
 
     email = "nurse@northeast.test.local"
     login = web.post("/api/auth/login", json={"email": email, "password": consortium.password})
