@@ -15,6 +15,7 @@ from sqlalchemy import create_engine, make_url, text
 from app.databases import central_session
 from app.errors import CentralUnavailable
 from db.embedded import EmbeddedPostgres
+from db.engines import engine_for
 from db.granting import present_grants
 from db.migrate import migrate_environment
 from db.privileges import TABLES, DatabaseKind, RoleKind, read_privileges
@@ -343,9 +344,12 @@ def hurried(consortium: Consortium, postgres_server: EmbeddedPostgres) -> Iterat
     with superuser.connect() as connection:
         for setting in settings:
             connection.exec_driver_sql(f"ALTER ROLE {role} SET {setting} = '300ms'")
+        # A connection keeps the limits that it began with.
+        engine_for(consortium.urls.app_central).dispose()
         yield consortium
         for setting, value in settings.items():
             connection.exec_driver_sql(f"ALTER ROLE {role} SET {setting} = '{value}'")
+        engine_for(consortium.urls.app_central).dispose()
     superuser.dispose()
 
 
