@@ -16,6 +16,7 @@ from app.databases import central_session
 from app.errors import SessionEnded
 from app.permissions import Permission
 from app.services.paging import MAX_PAGE
+from app.waiting import outlasting, outlasting_async
 
 _bearer = HTTPBearer(auto_error=False, description="The access_token that POST /auth/login answers.")
 
@@ -66,10 +67,16 @@ class GuardedRoute(APIRoute):
         answer = super().get_route_handler()
 
         async def guarded(request: Request) -> Response:
-            await run_in_threadpool(_admit, request, await _bearer(request), self.permissions)
+            credentials = await _bearer(request)
+            # Asking again who is calling changes nothing.
+            await run_in_threadpool(
+                outlasting, lambda: _admit(request, credentials, self.permissions), repeatable=True
+            )
             if "\0" in request.scope["path"]:
                 raise HTTPException(404)  # no id has it, and no database takes it
-            return await answer(request)
+            return await outlasting_async(
+                lambda: answer(request), repeatable=request.method in ("GET", "HEAD")
+            )
 
         return guarded
 

@@ -24,6 +24,8 @@ from app.actor import Actor
 from app.databases import central_session, site_session
 from app.permissions import Permission
 from app.services import explanations, prediction_history, predictions
+from app.waiting import outlasting
+from db.site import Prediction
 from fl.features import FEATURE_NAMES
 
 router = APIRouter(prefix="/predictions", tags=["predictions"], route_class=GuardedRoute)
@@ -45,14 +47,20 @@ _FOUND = (
 @router.post("", response_model=NewPredictionAnswer, responses=errors(400, 404, 409, 413, 422, 503))
 def predict(actor: Predictor, request: PredictionRequest) -> Any:
     """Predict the cost of one patient with the model in use, and keep the prediction."""
-    with central_session() as central, site_session(actor) as site:
-        saved = predictions.predict_and_save(
-            central=central,
-            site=site,
-            actor=actor,
-            inputs=features_of(request),
-            patient_id=request.patient_id,
-        )
+    prediction_id = predictions.new_prediction_id()
+
+    def keep() -> Prediction:
+        with central_session() as central, site_session(actor) as site:
+            return predictions.predict_and_save(
+                central=central,
+                site=site,
+                actor=actor,
+                inputs=features_of(request),
+                patient_id=request.patient_id,
+                prediction_id=prediction_id,
+            )
+
+    saved = outlasting(keep, repeatable=True)
     made = vars(PredictionAnswer.model_validate(saved))
     answer = NewPredictionAnswer(**made, cautions=predictions.cautions_for(saved.inputs))
     # Checked and written in this thread: FastAPI would wait for another one to do it.

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import lru_cache
 
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, sessionmaker
 
 from app.actor import Actor
-from app.errors import CentralUnavailable, FedcostError, PermissionRefused, SiteUnavailable
+from app.errors import CentralUnavailable, DatabaseUnavailable, PermissionRefused, SiteUnavailable
 from app.settings import get_settings
-from db.engines import sessions_for
+from app.waiting import note_commit, wait_on_connecting
+from db.engines import engine_for, sessions_for
 from db.site_urls import site_url_file
 
 
@@ -90,18 +92,30 @@ def site_database_url(institution_code: str) -> str | None:
     return site_url_file(settings.data_dir).read("app").get(institution_code)
 
 
+@lru_cache(maxsize=64)
+def _sessions(url: str) -> sessionmaker[Session]:
+    """Return the session factory for `url`, whose new connections wait while the server restarts."""
+    wait_on_connecting(engine_for(url))
+    return sessions_for(url)
+
+
 @contextmanager
-def _committed_session(url: str, silent: FedcostError) -> Iterator[Session]:
-    session = sessions_for(url)()
+def _committed_session(url: str, silent: DatabaseUnavailable) -> Iterator[Session]:
+    session = _sessions(url)()
     try:
         yield session
+        if session.in_transaction():
+            note_commit(url)
         session.commit()
-    except (OperationalError, InterfaceError, PoolTimeout) as error:
-        raise silent from error
     except DBAPIError as error:
-        if error.connection_invalidated:
+        silent.connection_lost = error.connection_invalidated
+        if error.connection_invalidated or isinstance(error, (OperationalError, InterfaceError)):
             raise silent from error
         raise
+    except PoolTimeout as error:
+        raise silent from error
     finally:
         # Also after st.stop() and st.rerun(), which are BaseExceptions: closing rolls back what is open.
-        session.close()
+        # On a connection that is gone there is nothing to roll back, and what happened before is what counts.
+        with suppress(DBAPIError):
+            session.close()

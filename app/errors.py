@@ -112,11 +112,17 @@ class TooManyRequests(FedcostError):
         super().__init__(sentence)
 
 
-class CentralUnavailable(FedcostError):
+class DatabaseUnavailable(FedcostError):
+    """A database does not answer; `connection_lost` if it did, and went away in the middle."""
+
+    connection_lost = False
+
+
+class CentralUnavailable(DatabaseUnavailable):
     """The consortium's database does not answer."""
 
 
-class SiteUnavailable(FedcostError):
+class SiteUnavailable(DatabaseUnavailable):
     """This process has no database of that institution, or it does not answer."""
 
 

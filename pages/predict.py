@@ -21,6 +21,7 @@ from app.permissions import Permission
 from app.services import explanations, models, patients, predictions
 from app.services.explanations import Explanation
 from app.services.predictions import CostPrediction
+from app.waiting import outlasting
 from db.site import Patient
 from fl.features import FEATURES
 
@@ -66,8 +67,15 @@ def clear_form(actor: Actor) -> None:
 @acting(Permission.PREDICT)
 def keep(actor: Actor, shown: CostPrediction, patient_id: uuid.UUID | None) -> None:
     """Save the prediction that stood on the screen when the button was pressed, not what was typed since."""
-    with site_session(actor) as site:
-        predictions.save(site=site, actor=actor, prediction=shown, patient_id=patient_id)
+    prediction_id = predictions.new_prediction_id()
+
+    def save() -> None:
+        with site_session(actor) as site:
+            predictions.save(
+                site=site, actor=actor, prediction=shown, patient_id=patient_id, prediction_id=prediction_id
+            )
+
+    outlasting(save, repeatable=True)
     st.session_state[_SAVED] = (shown, patient_id)
 
 

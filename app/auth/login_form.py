@@ -20,6 +20,7 @@ from app.auth.openid_settings import openid_settings
 from app.auth.sessions import ENDED, actor_for_session, actor_for_token, issue_ticket
 from app.databases import central_session
 from app.errors import FedcostError, SessionEnded
+from app.waiting import outlasting
 from db.central import MedicalWorker
 
 FORM_FIELDS = {
@@ -68,6 +69,10 @@ def current_actor() -> Actor:
     SessionEnded
         If nobody is signed in, the session has ended or the Worker was switched off.
     """
+    return outlasting(_current_actor, repeatable=True)
+
+
+def _current_actor() -> Actor:
     session_id = st.session_state.get(_SESSION)
     address = browser_address()
     if isinstance(session_id, uuid.UUID):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +12,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import bindparam, insert, select
+from sqlalchemy import bindparam, select
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from app.actor import Actor
@@ -29,7 +32,7 @@ _PATIENTS, _PREDICTIONS = (SiteBase.metadata.tables[name] for name in ("patients
 _PRESENT = select(_PATIENTS.c.id).where(
     _PATIENTS.c.id == bindparam("patient"), _PATIENTS.c.deleted_at.is_(None)
 )
-_KEEP = insert(_PREDICTIONS).returning(_PREDICTIONS.c.id, _PREDICTIONS.c.created_at)
+_KEEP = insert(_PREDICTIONS).on_conflict_do_nothing().returning(_PREDICTIONS.c.created_at)
 
 
 @dataclass(frozen=True)
@@ -167,10 +170,27 @@ def cautions_for(values: Mapping[str, FeatureValue]) -> list[str]:
     return cautions
 
 
+def new_prediction_id() -> uuid.UUID:
+    """Return an id as PostgreSQL's uuidv7() gives, in the order of time, known before anything is kept."""
+    moment = time.time_ns() // 1_000_000
+    return uuid.UUID(int=(moment & (1 << 48) - 1) << 80 | 7 << 76 | 2 << 62 | secrets.randbits(62))
+
+
 def save(
-    *, site: Session, actor: Actor, prediction: CostPrediction, patient_id: uuid.UUID | None = None
+    *,
+    site: Session,
+    actor: Actor,
+    prediction: CostPrediction,
+    patient_id: uuid.UUID | None = None,
+    prediction_id: uuid.UUID | None = None,
 ) -> Prediction:
     """Keep a prediction in the institution's database; what is returned belongs to no session.
+
+    Parameters
+    ----------
+    prediction_id
+        Given where an attempt to keep it may have arrived, although nobody was told: it is then found and not kept
+        twice. None makes a new one.
 
     Raises
     ------
@@ -182,6 +202,7 @@ def save(
         refuse_unknown(site, actor, "prediction_saved", patient_id)
     low, high = prediction.interval or (None, None)
     values = {
+        "id": prediction_id or new_prediction_id(),
         "patient_id": patient_id,
         "inputs": dict(prediction.inputs),
         "predicted_cost": prediction.predicted_cost,
@@ -191,8 +212,12 @@ def save(
         "worker_id": actor.worker_id,
         "worker_name": actor.name,
     }
-    kept = site.execute(_KEEP, values).one()
-    saved = Prediction(**values, id=kept.id, created_at=kept.created_at)
+    created_at = site.scalar(_KEEP, values)
+    if created_at is None:  # an earlier attempt arrived, with its shadow and its event
+        found = site.get_one(Prediction, values["id"])
+        site.expunge(found)
+        return found
+    saved = Prediction(**values, created_at=created_at)
     if prediction.shadow is not None:
         version, cost = prediction.shadow
         site.add(ShadowPrediction(prediction_id=saved.id, model_version=version, predicted_cost=cost))
@@ -209,7 +234,10 @@ def predict_and_save(
     actor: Actor,
     inputs: Mapping[str, object],
     patient_id: uuid.UUID | None = None,
+    prediction_id: uuid.UUID | None = None,
 ) -> Prediction:
     """Predict and keep it; raises what `predict` and `save` raise."""
     prediction = predict(central=central, actor=actor, inputs=inputs)
-    return save(site=site, actor=actor, prediction=prediction, patient_id=patient_id)
+    return save(
+        site=site, actor=actor, prediction=prediction, patient_id=patient_id, prediction_id=prediction_id
+    )

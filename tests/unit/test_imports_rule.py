@@ -90,6 +90,7 @@ COMMON = (
     "app.request_id",
     "app.settings",
     "app.version",
+    "app.waiting",
 )
 
 # Library -> the only parts that may import it.
