@@ -11,6 +11,7 @@ WORDS = {
     "password_changed": "Changed the own password",
     "reset_link_made": "Made a link to set a password",
     "sessions_ended": "Ended sessions",
+    "first_account_made": "Made the first administrator",
     "worker_added": "Added a person",
     "worker_changed": "Changed a person",
     "reset_link_used": "Set a password by a one-time link",

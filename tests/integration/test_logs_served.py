@@ -118,9 +118,11 @@ def test_a_day_of_work_leaves_routes_numbers_and_references_and_nobody(
         given = {"X-Request-ID": "from-the-proxy-7"}
         failed = client.post("/api/patients", json={**ENTRY, "last_name": "Kovalevskaya"}, headers=given)
         assert failed.status_code == 500
+        client.get("/", headers={"Accept": "text/html"})
+        browser = client.cookies["fedcost_browser"]
         with central_session() as central:
             session, _ = sessions.open_session(central, worker=consortium.workers["doctor"])
-            ticket = sessions.issue_ticket(central, session_id=session.id)
+            ticket = sessions.issue_ticket(central, session_id=session.id, browser=browser)
         traded = client.post("/auth/session", json={"ticket": ticket})
         assert traded.status_code == 204
         secret = client.cookies["fedcost_session"]
@@ -128,7 +130,7 @@ def test_a_day_of_work_leaves_routes_numbers_and_references_and_nobody(
     raw = (tmp_path / "web.log").read_text()
     for word in (
         *("Augusta", "Byronessa", "Sofia", "Lovelydale", "Kovalevskaya", "12345", "31.5"),
-        *(DOCTOR, consortium.password, wrong["password"], token, ticket, secret),
+        *(DOCTOR, consortium.password, wrong["password"], token, ticket, browser, secret),
         os.environ["JWT_SECRET"],
         *(
             url.partition("://")[2].partition("@")[0].partition(":")[2]

@@ -39,7 +39,7 @@ def test_the_address_of_a_page_that_the_role_may_not_open_says_so_and_leads_on(
     app = _at(opened(consortium, "nurse").run(), "training")
     assert [error.value for error in app.error] == [REFUSED]
     assert app.title[0].value == "Training"
-    assert [link.label for link in app.get("page_link")] == ["Go to Overview"]
+    assert [link.label for link in app.main.get("page_link")] == ["Go to Overview"]
     assert "Start round" not in words(app)
     assert not app.exception
     nurse = consortium.workers["nurse"].id
@@ -58,7 +58,9 @@ def test_a_fragment_that_keeps_asking_is_one_refusal_and_a_later_attempt_is_anot
     assert len(_refusals(consortium)) == 2
 
 
-def test_a_role_taken_away_is_refused_at_the_next_press_and_nothing_is_done(consortium: Consortium) -> None:
+def test_a_role_taken_away_ends_the_session_at_the_next_press_and_nothing_is_done(
+    consortium: Consortium,
+) -> None:
     patient = consortium.add_patient("northeast", "Bea", "Deleted", deleted_at=datetime.now(UTC))
     app = page_of(consortium, "doctor", "patients")
     app.button(key="patients_show_deleted").click().run()
@@ -73,7 +75,7 @@ def test_a_role_taken_away_is_refused_at_the_next_press_and_nothing_is_done(cons
         found = site.get(Patient, patient)
         assert found is not None
         assert found.deleted_at is not None
-    assert _refusals(consortium) == [("components/patient_deletion.py restore", worker, "nurse")]
+    assert "Your session has ended. Please sign in again." in [info.value for info in app.info]
 
 
 def test_a_refusal_that_cannot_be_kept_is_refused_all_the_same_and_logged(
