@@ -87,6 +87,10 @@ bench-import: $(READY) ## seconds to import 100,000 patients, as CSV, the same a
 bench-load: $(READY) ## 200 predictions a second and 50 open pages, while a run goes on and PostgreSQL restarts
 	@exec $(BIN)/python -m bench.load
 
+.PHONY: abuse-requests
+abuse-requests: $(READY) ## 10,000 malformed requests to the application as it is served; none may be answered 5xx
+	@exec $(BIN)/python -m bench.malformed
+
 bench-predict: $(READY) ## milliseconds of a prediction in the service and over HTTP, and of keras.predict
 	@exec $(BIN)/python -m bench.predict
 
