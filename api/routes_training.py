@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Query
 
-from api.dependencies import GuardedRoute, May
-from api.schemas import errors
-from api.schemas_training import RunAccepted, RunAnswer, RunRequest
+from api.dependencies import Cursor, GuardedRoute, Limit, May
+from api.schemas import Items, errors
+from api.schemas_training import (
+    ComparisonAnswer,
+    RunAccepted,
+    RunAnswer,
+    RunLineAnswer,
+    RunLogAnswer,
+    RunRequest,
+)
 from app.actor import Actor
 from app.databases import central_session
 from app.permissions import Permission
-from app.services import monitoring, training
+from app.services import monitoring, run_compare, run_list, run_log, training
+from db.states import RunKind
 
 router = APIRouter(prefix="/training/runs", tags=["training"], route_class=GuardedRoute)
 Controller = Annotated[Actor, Depends(May(Permission.TRAINING_CONTROL))]
@@ -34,6 +42,45 @@ def start_run(actor: Controller, request: RunRequest) -> Any:
             seed=request.seed,
             resume_run_id=request.resume_run_id,
             start_version=request.start_version,
+        )
+
+
+@router.get("", response_model=Items[RunLineAnswer], responses=errors(422, 503))
+def list_runs(
+    actor: Reader,
+    kind: Annotated[RunKind | None, Query(description="only Runs of this kind")] = None,
+    cursor: Cursor = None,
+    limit: Limit = 20,
+) -> Any:
+    """List Runs, the newest first."""
+    with central_session() as central:
+        return run_list.run_lines(central=central, actor=actor, kind=kind, cursor=cursor, limit=limit)
+
+
+@router.get("/compare", response_model=ComparisonAnswer, responses=errors(404, 422, 503))
+def compare_runs(
+    actor: Reader,
+    run: Annotated[
+        list[int],
+        Query(min_length=1, max_length=run_compare.MAX_COMPARED, description="ids of the Runs"),
+    ],
+) -> Any:
+    """Read Runs beside each other, with the settings that differ."""
+    with central_session() as central:
+        return run_compare.compare_runs(central=central, actor=actor, run_ids=run)
+
+
+@router.get("/{run_id}/events", response_model=RunLogAnswer, responses=errors(404, 422, 503))
+def run_events(
+    actor: Reader,
+    run_id: int,
+    only_troubles: Annotated[bool, Query(description="only warnings and errors")] = False,
+    limit: Limit = 50,
+) -> Any:
+    """Read the newest sentences of a Run's log."""
+    with central_session() as central:
+        return run_log.run_log(
+            central=central, actor=actor, run_id=run_id, limit=limit, only_troubles=only_troubles
         )
 
 

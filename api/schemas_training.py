@@ -93,3 +93,61 @@ class RunAnswer(Answer):
     results: dict[str, Any]
     model_version: str | None
     rounds: list[RoundAnswer]
+
+
+class RunLineAnswer(Answer):
+    """One Run of the list; `r2` by Round, of a long Run some forty of them."""
+
+    id: int
+    kind: str
+    status: str
+    strategy: str
+    num_rounds: int
+    current_round: int
+    requested_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    requested_by: str | None
+    trigger: str | None
+    resumed_from_id: int | None
+    version: str | None = Field(description="that the Run made")
+    start_version: str | None = Field(description="that it started from, or evaluated")
+    r2: list[float]
+    last_r2: float | None
+
+
+class RunEventAnswer(Answer):
+    """One sentence on what happened in a Run."""
+
+    id: int
+    occurred_at: datetime
+    severity: str
+    message: str
+    round_number: int | None
+    institution: str | None
+
+
+class RunLogAnswer(Answer):
+    """The newest of a Run's sentences, the newest first; how many there are, and how many warnings and errors."""
+
+    lines: list[RunEventAnswer]
+    total: int
+    troubles: int
+
+
+class ComparedRunAnswer(Answer):
+    """One of the Runs that are compared, with the Rounds that a chart shows."""
+
+    line: RunLineAnswer
+    settings: dict[str, Any]
+    seed: int
+    points: list[RoundAnswer]
+    last: RoundAnswer | None
+    best: RoundAnswer | None = Field(description="the Round with the lowest loss")
+
+
+class ComparisonAnswer(Answer):
+    """Runs in the order in which they were asked for, and what was chosen differently: setting, one value a Run."""
+
+    runs: list[ComparedRunAnswer]
+    differing: dict[str, list[Any]]

@@ -9,8 +9,10 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.actor import Actor
+from app.errors import NotFound
 from app.permissions import Permission
-from db.central import Institution
+from app.services.paging import LARGEST_ID
+from db.central import Institution, TrainingRun
 from db.federation import RunEvent
 from db.states import EventSeverity
 
@@ -39,8 +41,10 @@ class RunLog:
 def run_log(
     *, central: Session, actor: Actor, run_id: int, limit: int = 50, only_troubles: bool = False
 ) -> RunLog:
-    """Read the newest events of a Run."""
+    """Read the newest events of a Run; raises `NotFound`."""
     actor.require(Permission.TRAINING_READ)
+    if not 0 < run_id <= LARGEST_ID or central.get(TrainingRun, run_id) is None:
+        raise NotFound(f"There is no Run {run_id}.")
     trouble = RunEvent.severity != EventSeverity.INFO
     total, troubles = central.execute(
         select(func.count(), func.count().filter(trouble)).where(RunEvent.run_id == run_id)

@@ -53,6 +53,7 @@ LINES: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "/models/{version}/rollback"): {"json": REASON},
     ("POST", "/models/{version}/shadow"): {"json": {"reason": "because of it", "active": True}},
     ("GET", "/training/runs/{run_id}"): {},
+    ("GET", "/training/runs/{run_id}/events"): {},
     ("POST", "/training/runs/{run_id}/cancel"): {},
     ("POST", "/training/queue/{run_id}/front"): {},
     ("PUT", "/triggers/{trigger_id}"): {"json": TRIGGER},

@@ -63,7 +63,10 @@ WHO_MAY: dict[tuple[str, str], tuple[set[str] | None, dict[str, Any] | None]] = 
     ("post", "/models/{version}/propose"): ({SCIENTIST}, {"reason": "better"}),
     ("post", "/models/{version}/shadow"): ({ADMIN}, {"reason": "try it", "active": True}),
     ("post", "/training/runs"): ({ADMIN}, {"num_rounds": 2}),
+    ("get", "/training/runs"): ({ADMIN, SCIENTIST}, None),
+    ("get", "/training/runs/compare"): ({ADMIN, SCIENTIST}, None),
     ("get", "/training/runs/{run_id}"): ({ADMIN, SCIENTIST}, None),
+    ("get", "/training/runs/{run_id}/events"): ({ADMIN, SCIENTIST}, None),
     ("post", "/training/runs/{run_id}/cancel"): ({ADMIN}, None),
     ("get", "/training/queue"): ({ADMIN, SCIENTIST}, None),
     ("post", "/training/queue/pause"): ({ADMIN}, None),
@@ -116,6 +119,9 @@ WHO_MAY: dict[tuple[str, str], tuple[set[str] | None, dict[str, Any] | None]] = 
     ("post", "/participation/approvals/{run_id}"): ({MANAGER}, DECISION),
 }
 
+# What a route's query must name.
+QUERIES = {"/training/runs/compare": {"run": 1}}
+
 
 def _operations(api: TestClient) -> list[tuple[str, str]]:
     paths = api.get("/openapi.json").json()["paths"]
@@ -138,7 +144,7 @@ def _send(
     api: TestClient, method: str, path: str, headers: dict[str, str] | None, body: dict[str, Any] | None
 ) -> int:
     address = _address(path)
-    return api.request(method, address, headers=headers, json=body).status_code
+    return api.request(method, address, headers=headers, json=body, params=QUERIES.get(path)).status_code
 
 
 def test_every_route_has_a_line_in_the_table(api: TestClient) -> None:
