@@ -18,7 +18,9 @@ from typing import Any
 import psutil
 import pytest
 from sqlalchemy import create_engine, text
+from sqlalchemy.orm import Session
 
+from app.auth.one_time_link import choose_password
 from app.settings import DEMO_PASSWORD, PROJECT_ROOT
 from db.embedded import EmbeddedPostgres
 from db.ports import free_port, port_is_free
@@ -195,7 +197,11 @@ def test_an_institution_that_was_added_is_there_after_every_kind_of_start(
             "doctor": {"name": "Dr. Dov Lake", "email": "dov@lakeside.example.org"},
         },
     )
-    password = added["accounts"][1]["password"]
+    password = "lakeside wetlands at dawn"
+    with Session(create_engine(EmbeddedPostgres(data_dir).url("central"))) as central:
+        _, _, token = added["accounts"][1]["link"]["link"].partition("#")
+        choose_password(central, token=token, password=password)
+        central.commit()
     assert added["database_made"] and patients_of_the_new_doctor() == []
     launch.web.kill()
     launch.wait_for("The web application has ended; starting it again.")

@@ -103,7 +103,7 @@ LINES = (
         "PUT",
         PATIENT,
         site=("patient_edited",),
-        send={"json": {**ENTRY, "row_version": 1, "age": 62}},
+        send={"json": {**ENTRY, "age": 62}, "headers": {"If-Match": '"1"'}},
     ),
     Line("doctor", "GET", PATIENT + "/changes", site=("patient_history_read",)),
     Line("doctor", "POST", "/predictions", site=("prediction_saved",), send={"json": FEATURES}),
@@ -261,6 +261,8 @@ LINES = (
     Line("manager", "GET", "/audit/export", site=("audit_exported",)),
     Line("admin", "GET", "/audit/export", ("audit_exported",)),
     Line("admin", "GET", "/system"),
+    Line("", "GET", "/problems"),
+    Line("", "GET", "/problems/{problem}"),
     Line("manager", "GET", "/retention"),
     Line(
         "manager",
@@ -274,6 +276,7 @@ LINES = (
 # Which route a line is of, where its path names somebody or something else.
 SAME = {
     "/patients/{nobody}": PATIENT,
+    "/problems/{problem}": "/problems/{name}",
     "/models/{first}/rollback": "/models/{version}/rollback",
     "/models/{third}/reject": "/models/{version}/reject",
     "/participation/approvals/{approval}": "/participation/approvals/{run_id}",
@@ -310,6 +313,7 @@ def test_every_route_leaves_its_events_and_no_other(
         "version": "v2",
         "first": "v1",
         "third": "v3",
+        "problem": "not-found",
         "approval": str(approval),
         "nobody": "018f0000-0000-7000-8000-000000000000",
     }
@@ -341,7 +345,7 @@ def test_every_route_leaves_its_events_and_no_other(
         if "confirm_patient_id" in send.get("json", {}):
             send["json"] = {"confirm_patient_id": ids["patient_id"]}
         address = line.path.format(**ids) + (f"?{line.query}" if line.query else "")
-        caller = {**headers.get(line.who, {}), "X-Request-ID": "of-the-line"}
+        caller = {**headers.get(line.who, {}), "X-Request-ID": "of-the-line", **send.pop("headers", {})}
         answer = api.request(line.method, address, headers=caller, **send)
         found = answer.status_code, new(AuditEvent), new(AccessEvent)
         if found != (line.status, list(line.central), list(line.site)):
