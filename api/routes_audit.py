@@ -37,7 +37,7 @@ EXPORTED = (
 @router.get("", response_model=Items[AuditEventAnswer], responses=errors(422, 503))
 def list_audit(actor: Reader, query: Annotated[AuditQuery, Query()]) -> Any:
     """List events, the newest first, a page at a time."""
-    with audit_reading.trail_opened(actor) as trail:
+    with audit_reading.trail_opened(actor, read_only=True) as trail:
         return audit_reading.list_events(
             trail, actor=actor, filter=query.filter(), cursor=query.cursor, limit=query.limit
         )
@@ -55,6 +55,6 @@ def export_audit(actor: Reader, query: Annotated[AuditExportQuery, Query()]) -> 
 @router.get("/head", response_model=ChainAnswer, responses=errors(503))
 def audit_head(actor: Reader) -> Any:
     """Read how far the trail is sealed, the last seal's hash, and what the last verification found."""
-    with audit_reading.trail_opened(actor) as trail:
+    with audit_reading.trail_opened(actor, read_only=True) as trail:
         state = audit_reading.trail_state(trail, actor=actor)
     return {**vars(state), **vars(state.head)}

@@ -10,7 +10,7 @@ from api.dependencies import GuardedRoute, May
 from api.schemas import errors
 from api.schemas_cohort import CohortAnswer
 from app.actor import Actor
-from app.databases import central_session
+from app.databases import central_read_session
 from app.permissions import Permission
 from app.services import cohort
 
@@ -21,5 +21,5 @@ Reader = Annotated[Actor, Depends(May(Permission.COHORT_READ))]
 @router.get("", response_model=CohortAnswer, responses=errors(404, 503))
 def newest_cohort(actor: Reader) -> Any:
     """Say what the hospitals' patients are like, as they were last counted; 404 if they never were."""
-    with central_session() as central:
+    with central_read_session() as central:
         return cohort.cohort(central=central, actor=actor)

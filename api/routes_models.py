@@ -10,7 +10,7 @@ from api.dependencies import Cursor, GuardedRoute, Limit, May
 from api.schemas import Items, errors
 from api.schemas_models import ModelCardAnswer, ModelMetricsAnswer, ModelStatusAnswer, VersionAnswer
 from app.actor import Actor
-from app.databases import central_session
+from app.databases import central_read_session, central_session
 from app.permissions import Permission
 from app.services import model_card, models
 
@@ -30,7 +30,7 @@ def model_status(actor: Reader) -> Any:
 @router.get("/metrics", response_model=ModelMetricsAnswer, responses=errors(409, 503))
 def model_metrics(actor: Reader) -> Any:
     """Say how good the model in use is; 409 if there is none."""
-    with central_session() as central:
+    with central_read_session() as central:
         return models.model_metrics(central=central, actor=actor)
 
 

@@ -10,7 +10,7 @@ from api.dependencies import GuardedRoute, May
 from api.schemas import errors
 from api.schemas_system import SystemAnswer
 from app.actor import Actor
-from app.databases import central_session
+from app.databases import central_read_session, central_session
 from app.permissions import Permission
 from app.services import system
 
@@ -23,5 +23,6 @@ def system_state(actor: Reader) -> Any:
     """Say how database, federation, disk, backups and audit are, what is wrong, and what was answered lately."""
     with central_session() as central:
         view = system.system_view(central=central, actor=actor)
+    with central_read_session() as central:
         history = system.system_history(central=central, actor=actor)
     return {**vars(view.state), "findings": view.findings, **vars(history)}

@@ -17,7 +17,8 @@ from api.schemas_training import (
     RunRequest,
 )
 from app.actor import Actor
-from app.databases import central_session
+from app.databases import central_read_session, central_session
+from app.errors import NotFound
 from app.permissions import Permission
 from app.services import monitoring, run_compare, run_list, run_log, training
 from db.states import RunKind
@@ -87,8 +88,12 @@ def run_events(
 @router.get("/{run_id}", response_model=RunAnswer, responses=errors(404, 422, 503))
 def get_run(actor: Reader, run_id: int) -> Any:
     """Read one Run with its Rounds."""
-    with central_session() as central:
-        progress = monitoring.run_progress(central=central, actor=actor, run_id=run_id)
+    try:
+        with central_read_session() as central:
+            progress = monitoring.run_progress(central=central, actor=actor, run_id=run_id)
+    except NotFound:  # another process may have started it a moment ago
+        with central_session() as central:
+            progress = monitoring.run_progress(central=central, actor=actor, run_id=run_id)
     return {**vars(progress.run), "rounds": progress.rounds, "model_version": progress.model_version}
 
 

@@ -12,10 +12,13 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from app.actor import Actor
 from app.errors import CentralUnavailable, DatabaseUnavailable, PermissionRefused, SiteUnavailable
+from app.read_replica import ReadReplica, call_after_writes, replica_engine
 from app.settings import get_settings
 from app.waiting import note_commit, wait_on_connecting
 from db.engines import engine_for, sessions_for
 from db.site_urls import site_url_file
+
+_READ_ONLY = {"postgresql_readonly": True}
 
 
 @contextmanager
@@ -31,6 +34,36 @@ def central_session() -> Iterator[Session]:
     silent = CentralUnavailable("The consortium's database does not answer. Try again in a minute.")
     with _committed_session(url, silent) as session:
         yield session
+
+
+@contextmanager
+def central_read_session() -> Iterator[Session]:
+    """Open a session that reads the consortium's database for a dashboard, and cannot write.
+
+    It reads the replica, if there is one, it answers and is not behind; else the primary. What this process wrote is
+    there; what another did may come `LAG_LIMIT` later.
+
+    Raises
+    ------
+    CentralUnavailable
+        If the database does not answer. Where the replica fell silent in the middle, the next one reads the primary.
+    """
+    silent = CentralUnavailable("The consortium's database does not answer. Try again in a minute.")
+    replica = _replica()
+    session = _of_replica(replica) if replica is not None and replica.may_answer() else None
+    if session is None:
+        session, replica = _sessions(get_settings().central_database_url.get_secret_value())(), None
+    try:
+        with _answering(session, silent):
+            if replica is None:
+                session.connection(execution_options=_READ_ONLY)
+            yield session
+            session.commit()  # a forgotten change is refused here rather than lost
+    except CentralUnavailable as error:
+        if replica is not None and error is silent:
+            replica.set_aside()
+            error.connection_lost = True  # begun again, it is answered by the primary
+        raise
 
 
 @contextmanager
@@ -96,17 +129,58 @@ def site_database_url(institution_code: str) -> str | None:
 def _sessions(url: str) -> sessionmaker[Session]:
     """Return the session factory for `url`, whose new connections wait while the server restarts."""
     wait_on_connecting(engine_for(url))
-    return sessions_for(url)
+    sessions = sessions_for(url)
+    if url == get_settings().central_database_url.get_secret_value():
+        call_after_writes(sessions, _tell_replica)
+    return sessions
+
+
+def _replica() -> ReadReplica | None:
+    settings = get_settings()
+    url = settings.central_read_database_url
+    if url is None or not url.get_secret_value():
+        return None
+    return _known_replica(url.get_secret_value(), settings.central_database_url.get_secret_value())
+
+
+@lru_cache(maxsize=4)
+def _known_replica(url: str, primary_url: str) -> ReadReplica:
+    return ReadReplica(url, primary_url)
+
+
+def _tell_replica() -> None:
+    replica = _replica()
+    if replica is not None:
+        replica.note_write()
+
+
+def _of_replica(replica: ReadReplica) -> Session | None:
+    """Return a session that is connected to the replica; None if it does not answer."""
+    session = Session(replica_engine(replica.url), expire_on_commit=False)
+    try:
+        session.connection()
+    except (DBAPIError, PoolTimeout):
+        session.close()
+        replica.set_aside()
+        return None
+    return session
 
 
 @contextmanager
 def _committed_session(url: str, silent: DatabaseUnavailable) -> Iterator[Session]:
     session = _sessions(url)()
-    try:
+    with _answering(session, silent):
         yield session
         if session.in_transaction():
             note_commit(url)
         session.commit()
+
+
+@contextmanager
+def _answering(session: Session, silent: DatabaseUnavailable) -> Iterator[None]:
+    """Raise `silent` where the database does not answer, and close the session in any case."""
+    try:
+        yield
     except DBAPIError as error:
         silent.connection_lost = error.connection_invalidated
         if error.connection_invalidated or isinstance(error, (OperationalError, InterfaceError)):

@@ -35,6 +35,8 @@ class Settings(BaseSettings):
     ----------
     central_database_url
         SQLAlchemy URL of the consortium's database.
+    central_read_database_url
+        The same of a replica of it, which dashboards read while it answers and is not behind.
     site_database_urls
         JSON object: institution code -> URL of its Site database. Only these institutions' patients can be
         shown by this process.
@@ -67,6 +69,7 @@ class Settings(BaseSettings):
     data_dir: Path = PROJECT_ROOT / ".data"
     archive_dir: Path | None = None
     central_database_url: SecretStr
+    central_read_database_url: SecretStr | None = None
     site_database_urls: dict[str, SecretStr] = Field(default_factory=dict)
     federation: bool = True
     flower_runtime: Literal["warm", "stock"] = "warm"
@@ -126,7 +129,8 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"Demo mode has published passwords and serves this machine only, not {self.host}."
             )
-        for secret in (self.central_database_url, *self.site_database_urls.values()):
+        replica = [self.central_read_database_url] if self.central_read_database_url else []
+        for secret in (self.central_database_url, *replica, *self.site_database_urls.values()):
             if not is_loopback(make_url(secret.get_secret_value()).host):
                 raise ValueError("Demo mode uses only its embedded databases; an external one is refused.")
         return self

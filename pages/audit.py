@@ -28,7 +28,7 @@ def show_all(actor: Actor) -> None:
 @acting(Permission.AUDIT_READ)
 def show_list(actor: Actor) -> None:
     """Filter and list events, a page at a time."""
-    with audit_reading.trail_opened(actor) as trail:
+    with audit_reading.trail_opened(actor, read_only=True) as trail:
         of_patients = trail.kind == "site"
         show_chain(actor, audit_reading.trail_state(trail, actor=actor))
         chosen = show_filters(audit_reading.audit_choices(trail, actor=actor), of_patients=of_patients)

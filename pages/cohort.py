@@ -12,7 +12,7 @@ from app.components.empty import NextStep, show_empty
 from app.components.formats import plain
 from app.components.guard import acting
 from app.components.navigation import page
-from app.databases import central_session
+from app.databases import central_read_session, central_session
 from app.permissions import Permission
 from app.services import cohort, training
 from db.states import RunKind
@@ -35,7 +35,7 @@ def count_patients(actor: Actor) -> None:
 @acting(Permission.COHORT_READ)
 def watch(actor: Actor, run_id: int) -> None:
     """Say that a count is going on; when it ends, the page is drawn anew."""
-    with central_session() as central:
+    with central_read_session() as central:
         state = cohort.cohort_state(central=central, actor=actor)
     if state.counting != run_id:
         st.rerun(scope="app")
@@ -68,7 +68,7 @@ def show_page(actor: Actor) -> None:
         "What the patients of the hospitals are like, before a training. Each hospital counts its own; counts of "
         "fewer than ten, and every patient, stay there."
     )
-    with central_session() as central:
+    with central_read_session() as central:
         state = cohort.cohort_state(central=central, actor=actor)
     in_control = actor.may(Permission.TRAINING_CONTROL)
     if state.counting is not None:

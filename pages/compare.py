@@ -9,7 +9,7 @@ from app.components.empty import show_empty
 from app.components.guard import acting, errors_shown
 from app.components.navigation import page
 from app.components.run_compare import run_in_words, show_comparison
-from app.databases import central_session
+from app.databases import central_read_session
 from app.permissions import Permission
 from app.services.run_compare import MAX_COMPARED, compare_runs
 from app.services.run_list import run_lines
@@ -38,7 +38,7 @@ def show_page(actor: Actor) -> None:
     st.title("Compare runs", anchor=False)
     st.page_link(page("training"), label="Back to training", icon=":material/arrow_back:")
     wanted = runs_of_address()
-    with central_session() as central:
+    with central_read_session() as central:
         offered = run_lines(central=central, actor=actor, kind=RunKind.FEDERATED, limit=OFFERED).items
         comparison = None
         with errors_shown():

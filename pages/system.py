@@ -10,7 +10,7 @@ from app.actor import Actor
 from app.components.guard import acting
 from app.components.system_cards import show_findings, show_state
 from app.components.system_charts import show_history, show_participation, show_versions
-from app.databases import central_session
+from app.databases import central_read_session, central_session
 from app.permissions import Permission
 from app.services import system
 
@@ -29,7 +29,7 @@ def show_now(actor: Actor) -> None:
 @acting(Permission.SYSTEM_READ)
 def show_lately(actor: Actor) -> None:
     """Show what was answered lately."""
-    with central_session() as central:
+    with central_read_session() as central:
         history = system.system_history(central=central, actor=actor)
     show_history(history, datetime.now(UTC))
 

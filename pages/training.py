@@ -13,7 +13,7 @@ from app.components.paging import current_cursor, first_page, show_pager
 from app.components.run_start import show_start
 from app.components.run_table import KIND_SHORT, show_runs
 from app.components.run_view import is_active, show_run
-from app.databases import central_session
+from app.databases import central_read_session, central_session
 from app.permissions import Permission
 from app.services import monitoring, run_list, training
 from app.services.paging import Page
@@ -49,7 +49,7 @@ def cancel_dialog(actor: Actor, run_id: int) -> None:
 def draw_run(actor: Actor, run_id: int, was_active: bool, newest_id: int, names: dict[str, str]) -> None:
     """Draw one Run as it stands now; when it ends, the whole page is drawn anew and the timer stops."""
     known = st.session_state.get(KNOWN)
-    with central_session() as central:
+    with central_read_session() as central:
         progress = monitoring.run_progress(
             central=central,
             actor=actor,
@@ -66,7 +66,7 @@ def draw_run(actor: Actor, run_id: int, was_active: bool, newest_id: int, names:
 @acting(Permission.TRAINING_READ)
 def watch_for_news(actor: Actor, newest_id: int | None) -> None:
     """Draw the page anew when somebody else has started a Run."""
-    with central_session() as central:
+    with central_read_session() as central:
         newest = training.list_runs(central=central, actor=actor, limit=1).items
     if newest and newest[0].id != newest_id:
         st.rerun(scope="app")
@@ -139,7 +139,7 @@ def show_page(actor: Actor) -> None:
         "weights, counts, sums and metrics leave it."
     )
     cursor, kind = current_cursor(LIST), st.session_state.get(KIND_LISTED)
-    with central_session() as central:
+    with central_read_session() as central:
         federation = monitoring.federation(central=central)
         newest = run_list.run_lines(central=central, actor=actor, limit=2).items
         running = run_list.running_run(central=central, actor=actor)

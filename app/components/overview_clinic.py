@@ -16,7 +16,7 @@ from app.components.model_figure import model_figure
 from app.components.navigation import page
 from app.components.patient_list_view import PatientListView
 from app.components.patient_view import field_label
-from app.databases import central_session, site_session
+from app.databases import central_read_session, site_session
 from app.permissions import Permission
 from app.services import models
 from app.services.overview import (
@@ -36,7 +36,7 @@ LATEST_CHANGES = PatientListView(sort=PatientSort.CHANGED, descending=True)
 @acting(Permission.PATIENTS_READ)
 def show_clinic(actor: Actor) -> None:
     """Show the figures of the own institution, then what was predicted and changed last."""
-    with central_session() as central:
+    with central_read_session() as central:
         status = models.model_status(central=central, actor=actor)
     with site_session(actor) as site:
         overview = clinic_overview(site=site, actor=actor)

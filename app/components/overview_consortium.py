@@ -25,7 +25,7 @@ from app.components.model_view import show_hospitals
 from app.components.navigation import PAGES, page
 from app.components.run_start import show_start
 from app.components.run_view import chart_in_words, evaluated_rounds, is_active
-from app.databases import central_session
+from app.databases import central_read_session
 from app.permissions import Permission
 from app.services.consortium import (
     ConsortiumOverview,
@@ -45,7 +45,7 @@ _FEDERATION = {"up": "Up", "starting": "Starting", "down": "Down"}
 @acting(Permission.TRAINING_READ)
 def show_consortium(actor: Actor) -> None:
     """Show how training and the model stand and, to those who manage the consortium, its people and refusals."""
-    with central_session() as central:
+    with central_read_session() as central:
         overview = consortium_overview(central=central, actor=actor)
         refused = refusals(central=central, actor=actor) if actor.may(Permission.AUDIT_READ) else None
         people = staff(central=central, actor=actor) if actor.may(Permission.WORKERS_MANAGE) else None

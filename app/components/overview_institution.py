@@ -10,7 +10,7 @@ from app.components.formats import ROLE_NAMES, RUN_STATUS_NAMES, count, day, whe
 from app.components.guard import acting
 from app.components.institution_words import CONSENT_MEANS, CONSENT_NAMES, asks_to
 from app.components.model_figure import model_figure
-from app.databases import central_session, site_session
+from app.databases import central_read_session, site_session
 from app.permissions import Permission
 from app.services import consortium, models, participation
 from app.services.consortium import StaffGroup
@@ -21,7 +21,7 @@ from db.states import Role
 @acting(Permission.PARTICIPATION)
 def show_institution(actor: Actor) -> None:
     """Show where the own hospital stands in the consortium."""
-    with central_session() as central, site_session(actor) as site:
+    with central_read_session() as central, site_session(actor) as site:
         status = models.model_status(central=central, actor=actor)
         view = participation.participation(site=site, central=central, actor=actor)
         own = participation.own_part(central=central, actor=actor)

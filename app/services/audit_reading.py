@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.orm import Session
 
 from app.actor import Actor
-from app.databases import central_session, site_session
+from app.databases import central_read_session, central_session, site_session
 from app.errors import InvalidInput
 from app.permissions import Permission
 from app.services import audit, audit_chain
@@ -142,8 +142,13 @@ class AuditChoices:
 
 
 @contextmanager
-def trail_opened(actor: Actor) -> Iterator[OpenTrail]:
+def trail_opened(actor: Actor, *, read_only: bool = False) -> Iterator[OpenTrail]:
     """Open the trail that this person may read.
+
+    Parameters
+    ----------
+    read_only
+        Nothing is added to the central trail, so a replica may answer.
 
     Raises
     ------
@@ -151,7 +156,7 @@ def trail_opened(actor: Actor) -> Iterator[OpenTrail]:
         If the role does not include it.
     """
     actor.require(Permission.AUDIT_READ)
-    with central_session() as central:
+    with central_read_session() if read_only else central_session() as central:
         if actor.role == Role.ADMIN:
             yield OpenTrail("central", central, central)
         else:

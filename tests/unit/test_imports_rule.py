@@ -87,6 +87,7 @@ COMMON = (
     "app.log_privacy",
     "app.measures",
     "app.permissions",
+    "app.read_replica",
     "app.request_id",
     "app.settings",
     "app.version",
