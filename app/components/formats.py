@@ -53,12 +53,17 @@ PATIENT_ACTION_NAMES: dict[str, str] = {
     PatientAction.RESTORED: "Restored",
 }
 
-_MARKDOWN_SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+!|$~:^-])")
+_MARKDOWN_SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+!|$~:^&-])")
+# Streamlit looks for icons in the text that Markdown has left, where no escape is any more: only a letter of no width
+# between keeps one from becoming a picture.
+_ICON = re.compile(r"material/")
+_JOINER = "\u2060"
 
 
 def plain(text: str) -> str:
-    """Escape `text` so that Markdown shows it letter by letter, dollar signs and colons included."""
-    return _MARKDOWN_SPECIAL.sub(r"\\\1", " ".join(text.split()))
+    """Escape `text` so that Markdown shows it letter by letter: directives, formulas, icons and entities too."""
+    written = _ICON.sub(f"{_JOINER}material/", " ".join(text.split()))
+    return _MARKDOWN_SPECIAL.sub(r"\\\1", written)
 
 
 def verbatim(text: str) -> str:

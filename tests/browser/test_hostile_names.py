@@ -171,7 +171,8 @@ def _judge(found: dict[str, Any], where: str, seen: Seen) -> None:
         seen.wrong.append(f"{where}: a script ran: {found['pwned']}")
     seen.wrong += [f"{where}: markup became {element}" for element in found["elements"]]
     seen.wrong += [f"{where}: the policy stopped {violation}" for violation in found["violations"]]
-    said = re.sub(r"\s+", " ", found["said"])
+    # A letter of no width keeps an icon's name from becoming the icon.
+    said = re.sub(r"\s+", " ", found["said"].replace("\u2060", ""))
     for mark, name in HOSTILE.items():
         if mark not in said:
             continue
