@@ -10,6 +10,7 @@ from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.concurrency import run_in_threadpool
 
+from api.idempotency import answered_once
 from app.actor import Actor
 from app.auth.tokens import actor_for_access_token
 from app.databases import central_session
@@ -74,8 +75,12 @@ class GuardedRoute(APIRoute):
             )
             if "\0" in request.scope["path"]:
                 raise HTTPException(404)  # no id has it, and no database takes it
-            return await outlasting_async(
-                lambda: answer(request), repeatable=request.method in ("GET", "HEAD")
+            return await answered_once(
+                request,
+                self.path,
+                lambda: outlasting_async(
+                    lambda: answer(request), repeatable=request.method in ("GET", "HEAD")
+                ),
             )
 
         return guarded

@@ -7,6 +7,7 @@ from typing import Any
 from fastapi.openapi.constants import REF_TEMPLATE
 from pydantic.json_schema import models_json_schema
 
+from api.idempotency import HEADER, ONCE, REPLAYED
 from api.problems import MEDIA_TYPE
 from api.schemas import REASONS, ErrorBody
 from api.schemas_predictions import BatchRequest
@@ -18,6 +19,17 @@ _STATES = ("HealthAnswer", "ReadyAnswer")  # what 503 says there is no problem
 _TEXT = {"type": "string"}
 _SECONDS = {"description": "seconds after which to try again", "schema": {"type": "integer"}}
 _REQUEST_ID = {"description": "the request's own, or one made here", "schema": _TEXT}
+_KEY = {
+    "name": HEADER,
+    "in": "header",
+    "required": False,
+    "description": "sent again with the same key within a day, the request changes nothing again",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"},
+}
+_REPLAYED = {
+    "description": "true if this was answered before",
+    "schema": {"type": "string", "enum": ["true"]},
+}
 _HEADERS_OF: dict[str, dict[str, Any]] = {
     "401": {"WWW-Authenticate": {"description": "how to sign in", "schema": _TEXT}},
     "429": {
@@ -34,14 +46,20 @@ def complete(document: dict[str, Any]) -> None:
     models = [(BatchRequest, "validation"), (ErrorBody, "serialization")]
     _, described = models_json_schema(models, ref_template=REF_TEMPLATE)  # type: ignore[arg-type]
     document["components"]["schemas"].update(described["$defs"])
-    for item in document["paths"].values():
-        for operation in item.values():
-            _complete(operation)
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            _complete(operation, accepts_key=method == "post" and path in ONCE)
 
 
-def _complete(operation: dict[str, Any]) -> None:
+def _complete(operation: dict[str, Any], *, accepts_key: bool) -> None:
     answers = operation["responses"]
     common = [*EVERYWHERE]
+    if accepts_key:
+        operation.setdefault("parameters", []).append(_KEY)
+        common += [409, 422]
+        for status, answer in answers.items():
+            if status < "300":
+                answer.setdefault("headers", {})[REPLAYED] = _REPLAYED
     if _JSON in operation.get("requestBody", {}).get("content", {}):
         common.append(415)
     for status in common:

@@ -11,6 +11,7 @@ from starlette.types import Scope
 
 from api.schemas import ErrorBody
 from app.errors import (
+    AlreadyDone,
     CentralUnavailable,
     Conflict,
     FedcostError,
@@ -150,6 +151,13 @@ KIND_OF: dict[type[FedcostError], Kind] = {
         409,
         "The first request is under way",
         "A request with the same Idempotency-Key has not been answered yet; send it again a moment later.",
+    ),
+    AlreadyDone: Kind(
+        "already-done",
+        409,
+        "It was carried out before",
+        "A request with the same Idempotency-Key was carried out, once, and its answer is not kept: read what it has "
+        "changed.",
     ),
     NoModelYet: Kind(
         "no-model-yet",

@@ -56,7 +56,7 @@ def import_patients(
         "notes": list(table.notes),
         "mapping": chosen,
     }
-    with site_session(actor) as site:
+    with site_session(actor, changes=not check_only) as site:
         if not check_only:
             return {**answer, **vars(imports.import_patients(site=site, actor=actor, check=check))}
         found = imports.compare_with_record(site=site, actor=actor, check=check)

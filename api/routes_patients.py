@@ -82,7 +82,7 @@ def add_patient(
     if problems:
         raise InvalidInput(problems)
     if not accept_duplicate:
-        with site_session(actor) as site:
+        with site_session(actor, changes=False) as site:
             same = patient_records.possible_duplicates(
                 site=site,
                 actor=actor,

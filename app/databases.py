@@ -13,17 +13,24 @@ from sqlalchemy.orm import Session, sessionmaker
 from app.actor import Actor
 from app.errors import CentralUnavailable, DatabaseUnavailable, PermissionRefused, SiteUnavailable
 from app.read_replica import ReadReplica, call_after_writes, replica_engine
+from app.request_keys import mark
 from app.settings import get_settings
 from app.waiting import note_commit, wait_on_connecting
 from db.engines import engine_for, sessions_for
+from db.privileges import DatabaseKind
 from db.site_urls import site_url_file
 
 _READ_ONLY = {"postgresql_readonly": True}
 
 
 @contextmanager
-def central_session() -> Iterator[Session]:
+def central_session(*, changes: bool = True) -> Iterator[Session]:
     """Open a session on the consortium's database; commits at the end, rolls back on an error.
+
+    Parameters
+    ----------
+    changes
+        It may make the change that the request in hand asks for; False for one that only looks or keeps a record.
 
     Raises
     ------
@@ -32,7 +39,7 @@ def central_session() -> Iterator[Session]:
     """
     url = get_settings().central_database_url.get_secret_value()
     silent = CentralUnavailable("The consortium's database does not answer. Try again in a minute.")
-    with _committed_session(url, silent) as session:
+    with _committed_session(url, silent, "central" if changes else None) as session:
         yield session
 
 
@@ -67,8 +74,13 @@ def central_read_session() -> Iterator[Session]:
 
 
 @contextmanager
-def site_session(actor: Actor) -> Iterator[Session]:
+def site_session(actor: Actor, *, changes: bool = True) -> Iterator[Session]:
     """Open a session on the database of the actor's own institution; there is no way to another one's.
+
+    Parameters
+    ----------
+    changes
+        As of `central_session`.
 
     Raises
     ------
@@ -88,7 +100,7 @@ def site_session(actor: Actor) -> Iterator[Session]:
     silent = SiteUnavailable(
         f"The patient database of {actor.institution_name} does not answer. Try again in a minute."
     )
-    with _committed_session(url, silent) as session:
+    with _committed_session(url, silent, "site" if changes else None) as session:
         yield session
 
 
@@ -167,11 +179,15 @@ def _of_replica(replica: ReadReplica) -> Session | None:
 
 
 @contextmanager
-def _committed_session(url: str, silent: DatabaseUnavailable) -> Iterator[Session]:
+def _committed_session(
+    url: str, silent: DatabaseUnavailable, changed: DatabaseKind | None = None
+) -> Iterator[Session]:
     session = _sessions(url)()
     with _answering(session, silent):
         yield session
         if session.in_transaction():
+            if changed is not None:
+                mark(session, changed)
             note_commit(url)
         session.commit()
 

@@ -94,6 +94,10 @@ class RequestUnderWay(Conflict):
     """The same request came before and has not been answered yet."""
 
 
+class AlreadyDone(Conflict):
+    """The same request was carried out before, and what was answered then is not kept."""
+
+
 class KeyUsedOtherwise(FedcostError):
     """A key that stands for one request came with another one."""
 

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from app.databases import central_session, housekeeping_session, served_institutions
 from app.errors import FedcostError
-from app.services import audit, audit_chain, retention
+from app.services import audit, audit_chain, idempotency, retention
 from app.services.access import record_access
 from app.settings import get_settings
 
@@ -59,7 +59,10 @@ def seal_trails(silent: set[str]) -> None:
 
 
 def delete_what_is_old() -> None:
-    """Run the daily retention job of the consortium and of every Site that this process serves, where it is due."""
+    """Run the daily retention job of the consortium and of every Site that this process serves, where it is due.
+
+    Answers that are kept for requests sent twice are deleted each time.
+    """
     settings = get_settings()
     # A Site's own process has no say in the consortium's database.
     if not settings.site_database_urls or settings.federation or settings.demo_mode:
@@ -73,6 +76,8 @@ def _delete(
 ) -> None:
     try:
         with opened() as session:
+            idempotency.forget_old(session, trail)
+            session.commit()
             if not retention.is_due(session, trail):
                 return
             session.commit()

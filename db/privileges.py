@@ -32,8 +32,8 @@ APP, TRAIN, SITES = RoleKind.APP, RoleKind.TRAIN, RoleKind.SITES
 
 TablePrivileges = dict[str, dict[RoleKind, str]]
 
-# Deleted are only rows that retention may be set for, and counts of requests. What `SITES` see of a row depends on
-# `db.row_security`, too.
+# Deleted are only rows that retention may be set for, counts of requests, and answers that are kept for a day. What
+# `SITES` see of a row depends on `db.row_security`, too.
 CENTRAL: TablePrivileges = {
     "alembic_version": {APP: READ, SITES: READ},
     "audit_events": {APP: ADD, SITES: ADD},
@@ -44,6 +44,7 @@ CENTRAL: TablePrivileges = {
     "backups": {APP: ADD},
     "faults": {APP: ADD},
     "federation_status": {APP: CHANGE, SITES: READ},
+    "idempotency_keys": {APP: CHANGE_EXPIRE, SITES: CHANGE_EXPIRE},
     "institutions": {APP: CHANGE, SITES: READ},
     "medical_workers": {APP: CHANGE, SITES: CHANGE},
     "model_versions": {APP: CHANGE, SITES: READ},
@@ -78,6 +79,7 @@ SITE: TablePrivileges = {
     "audit_unsealed": {APP: READ},
     "audit_verifications": {APP: ADD},
     "erasures": {APP: ADD},
+    "idempotency_keys": {APP: CHANGE_EXPIRE},
     "participation": {APP: CHANGE, TRAIN: "SELECT (id, consent)"},
     "patient_changes": {APP: EXPIRE},
     # Training reads no name.

@@ -28,6 +28,7 @@ OWN_EVENT = f"institution_id = {OWN_INSTITUTION} OR (institution_id IS NULL AND 
 # `db.privileges` lets institutions read, is without limit.
 OWN_ROWS: dict[str, str] = {
     "audit_events": OWN_EVENT,
+    "idempotency_keys": OF_OWN_STAFF,
     "medical_workers": OWN_STAFF,
     "one_time_links": OF_OWN_STAFF,
     # Likewise of the sessions.

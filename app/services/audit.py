@@ -61,7 +61,7 @@ def record_refusal(*, actor: Actor, action: str) -> None:
     If the database does not answer, the log says so instead: the person is refused either way.
     """
     try:
-        with central_session() as central:
+        with central_session(changes=False) as central:
             record(central=central, actor=actor, action=action, outcome="refused")
     except CentralUnavailable:
         logger.error("a refusal could not be kept: the central database does not answer")

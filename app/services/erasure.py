@@ -19,6 +19,7 @@ from app.permissions import Permission
 from app.services import archives
 from app.services.access import record_access, refuse_unknown
 from db.data_life import Erasure
+from db.idempotency import SiteIdempotencyKey
 from db.site import AccessEvent, Patient, PatientChange, Prediction, ShadowPrediction, SiteBase
 from fl.features import FieldProblem
 
@@ -156,6 +157,8 @@ def _erase(site: Session, patient_id: uuid.UUID) -> Erased:
     predictions = _count(site, delete(Prediction).where(Prediction.patient_id == patient_id))
     changes = _count(site, delete(PatientChange).where(PatientChange.patient_id == patient_id))
     _count(site, delete(Patient).where(Patient.id == patient_id))
+    answered = SiteIdempotencyKey.answer.contains(str(patient_id))
+    _count(site, delete(SiteIdempotencyKey).where((SiteIdempotencyKey.patient_id == patient_id) | answered))
     return Erased(patient_id, changes, predictions)
 
 

@@ -15,6 +15,7 @@ from sqlalchemy.orm import DeclarativeBase
 import db.accounts
 import db.audit_trail
 import db.federation
+import db.idempotency
 import db.operations
 import db.supernode_keys  # noqa: F401 - their tables belong to the metadata
 from db.central import CENTRAL_APPEND_ONLY, CentralBase

@@ -89,6 +89,7 @@ COMMON = (
     "app.permissions",
     "app.read_replica",
     "app.request_id",
+    "app.request_keys",
     "app.settings",
     "app.version",
     "app.waiting",

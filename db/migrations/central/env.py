@@ -7,6 +7,7 @@ from alembic import context
 import db.accounts
 import db.audit_trail
 import db.federation
+import db.idempotency
 import db.operations
 import db.supernode_keys  # noqa: F401 - their tables belong to the same metadata
 from db.central import CentralBase
