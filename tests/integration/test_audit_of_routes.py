@@ -62,6 +62,8 @@ class Line:
 LISTED = ("patients_listed",)
 PATIENT = "/patients/{patient_id}"
 # In the order in which they are tried: each finds what those before have left.
+# After the one edit.
+SEEN = {"headers": {"If-Match": '"2"'}}
 LINES = (
     Line("", "GET", "/health"),
     Line("", "GET", "/ready"),
@@ -120,8 +122,8 @@ LINES = (
         send={"json": {"patients": {}}},
     ),
     Line("doctor", "POST", "/patients/import", site=("patients_imported",), send={"content": FILE}),
-    Line("doctor", "DELETE", PATIENT, site=("patient_deleted",), status=204),
-    Line("doctor", "DELETE", PATIENT, site=("patient_deleted/failed",), status=404),
+    Line("doctor", "DELETE", PATIENT, site=("patient_deleted",), send=SEEN, status=204),
+    Line("doctor", "DELETE", PATIENT, site=("patient_deleted/failed",), send=SEEN, status=404),
     Line("doctor", "POST", PATIENT + "/restore", site=("patient_restored",)),
     Line("doctor", "POST", PATIENT + "/restore", site=("patient_restored/failed",), status=409),
     Line("doctor", "GET", PATIENT + "/export", site=("person_exported",)),
