@@ -61,6 +61,7 @@ def trained(browser: Browser, product: Product) -> Iterator[str]:
             "Models",
             "Model card",
             "Institutions",
+            "Retention",
             "Audit",
             "System",
             "People",
