@@ -63,7 +63,7 @@ def make_backup(urls: Mapping[str, str], root: Path, *, keep: int = KEEP) -> Pat
         If a database could not be dumped; that is on record where the central database answers.
     """
     begun = datetime.now(UTC)
-    final = root / f"{begun:%Y-%m-%dT%H%M%SZ}"
+    final = root / f"{begun:%Y-%m-%dT%H%M%S.%fZ}"
     partial = final.with_name(final.name + _PARTIAL)
     partial.mkdir(parents=True, mode=0o700)
     databases: dict[str, dict[str, Any]] = {}

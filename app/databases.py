@@ -16,7 +16,7 @@ from app.read_replica import ReadReplica, call_after_writes, replica_engine
 from app.request_keys import mark
 from app.settings import get_settings
 from app.waiting import note_commit, wait_on_connecting
-from db.engines import engine_for, sessions_for
+from db.engines import engine_for
 from db.privileges import DatabaseKind
 from db.site_urls import site_url_file
 
@@ -141,7 +141,8 @@ def site_database_url(institution_code: str) -> str | None:
 def _sessions(url: str) -> sessionmaker[Session]:
     """Return the session factory for `url`, whose new connections wait while the server restarts."""
     wait_on_connecting(engine_for(url))
-    sessions = sessions_for(url)
+    # A factory of its own: what is told after a write concerns this web process alone.
+    sessions = sessionmaker(engine_for(url), expire_on_commit=False)
     if url == get_settings().central_database_url.get_secret_value():
         call_after_writes(sessions, _tell_replica)
     return sessions

@@ -83,7 +83,7 @@ def test_a_refusal_that_cannot_be_kept_is_refused_all_the_same_and_logged(
 ) -> None:
     app = opened(consortium, "nurse", "pages/training.py")
 
-    def silent() -> None:
+    def silent(**_: object) -> None:
         raise CentralUnavailable("The consortium's database does not answer.")
 
     # The database goes away between the question who it is and the record of the refusal.
