@@ -170,14 +170,14 @@ def test_the_scientist_sees_the_finished_charts_and_the_new_version(
         page.get_by_role("link", name="See its rounds").click()
         expect(page.get_by_text("This run made model version")).to_be_visible()
         page.wait_for_function(
-            "document.querySelectorAll('.js-plotly-plot .scatterlayer .trace').length == 23"
+            "() => document.querySelectorAll('.js-plotly-plot .scatterlayer .trace').length == 23"
         )
         drawn = charts(page)
         assert [len(chart) for chart in drawn] == [5, 5, 5, 4, 4]
         assert all(len(values) == ROUNDS for chart in drawn for values in chart.values())
         page.get_by_role("button", name=HOSPITALS[0]).click()
         page.wait_for_function(
-            "document.querySelectorAll('.js-plotly-plot .scatterlayer .trace').length == 18"
+            "() => document.querySelectorAll('.js-plotly-plot .scatterlayer .trace').length == 18"
         )
         go_to(page, "Models")
         expect(page.get_by_role("heading", name=f"Version {trained}")).to_be_visible()

@@ -240,6 +240,7 @@ def test_what_is_not_saved_is_kept_within_the_session_and_asked_about_at_a_reloa
         expect(page.get_by_label("Age (years)", exact=True)).to_have_value("333")
         page.get_by_role("button", name="Discard changes").click()
         expect(page.get_by_role("table")).to_be_visible()
+        settle(page)  # the warning is taken back with the last of the page
         page.reload()
         expect(page.get_by_role("table")).to_be_visible(timeout=20_000)
         assert asked == ["beforeunload"]
