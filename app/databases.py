@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import lru_cache
+from functools import cache
 
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -137,7 +137,7 @@ def site_database_url(institution_code: str) -> str | None:
     return site_url_file(settings.data_dir).read("app").get(institution_code)
 
 
-@lru_cache(maxsize=64)
+@cache
 def _sessions(url: str) -> sessionmaker[Session]:
     """Return the session factory for `url`, whose new connections wait while the server restarts."""
     wait_on_connecting(engine_for(url))
@@ -156,7 +156,7 @@ def _replica() -> ReadReplica | None:
     return _known_replica(url.get_secret_value(), settings.central_database_url.get_secret_value())
 
 
-@lru_cache(maxsize=4)
+@cache
 def _known_replica(url: str, primary_url: str) -> ReadReplica:
     return ReadReplica(url, primary_url)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 
 from sqlalchemy import Engine, create_engine, make_url
 from sqlalchemy.orm import Session, sessionmaker
@@ -10,9 +10,9 @@ from sqlalchemy.orm import Session, sessionmaker
 from db.pools import KEPT, MORE, CountingPool
 
 
-@lru_cache(maxsize=64)
+@cache
 def engine_for(url: str) -> Engine:
-    """Return this process's engine for `url`; a dead connection is noticed before it is used."""
+    """Return this process's only engine for `url`; a dead connection is noticed before it is used."""
     parsed = make_url(url)
     if parsed.drivername == "postgresql":
         parsed = parsed.set(drivername="postgresql+psycopg2")
@@ -28,7 +28,7 @@ def engine_for(url: str) -> Engine:
     )
 
 
-@lru_cache(maxsize=64)
+@cache
 def sessions_for(url: str) -> sessionmaker[Session]:
     """Return the session factory for `url`; loaded objects stay readable after commit."""
     return sessionmaker(engine_for(url), expire_on_commit=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import socket
 
 
@@ -17,8 +18,16 @@ def port_is_free(port: int, host: str = "127.0.0.1") -> bool:
     return True
 
 
+# Below the ports that systems give to outgoing connections (Linux from 32768, the IANA's from 49152): a server that
+# stops and starts again finds its own still free.
+_SERVERS = range(20_000, 32_768)
+
+
 def free_port() -> int:
-    """Return a loopback port that nothing listens on at the moment."""
+    """Return a loopback port that nothing listens on at the moment, and that no outgoing connection will take."""
+    for port in random.SystemRandom().sample(_SERVERS, 50):
+        if port_is_free(port):
+            return port
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

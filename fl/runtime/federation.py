@@ -20,6 +20,7 @@ from pathlib import Path
 import httpx
 import psutil
 
+from db.ports import free_port
 from fl.runtime.children import ChildRegister, marked_processes, start_child, stop_processes
 from fl.runtime.environment import (
     FEDERATION_MARK,
@@ -101,7 +102,7 @@ class Federation:
         self._next_look_at_keys = 0.0
         self._control_secret = secrets.token_urlsafe(32)
         self.sites = {code: Site(code) for code in self._urls}
-        port = self.environment.superlink_port or _free_port()
+        port = self.environment.superlink_port or free_port()
         self._address = f"{_reachable(self.environment.superlink_host)}:{port}"
         self._superlink = start_child(
             [
@@ -270,7 +271,7 @@ class Federation:
                 "--superlink",
                 self._address,
                 "--port",
-                str(_free_port()),
+                str(free_port()),
                 "--node-config",
                 f'institution="{site.code}"',
             ],
@@ -390,9 +391,3 @@ def _trusting(certificates: bytes) -> ssl.SSLContext:
 
 def _reachable(host: str) -> str:
     return "127.0.0.1" if host in ("0.0.0.0", "::") else host  # compared, not bound  # noqa: S104  # nosec B104
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -22,13 +22,15 @@ from app.actor import Actor
 from app.databases import central_session, site_session
 from app.settings import Settings, get_settings
 from db.central import Institution, MedicalWorker, ModelVersion, SiteResult, TrainingRound, TrainingRun
-from db.engines import sessions_for
-from db.provision import DatabaseUrls
+from db.embedded import EmbeddedPostgres
+from db.engines import engine_for, sessions_for
+from db.provision import DatabaseUrls, provision
 from db.site import Patient
 from db.states import Phase, Role, RoundStatus, RunStatus, SiteOutcome
 from fl.features import INPUT_NAMES, Preprocessing
 from fl.model import initial_weights, weights_sha256, weights_to_bytes
 from fl.settings import RunSettings
+from tests.kept_databases import all_urls
 
 PASSWORD = "a password for tests"
 PEOPLE = {
@@ -144,6 +146,24 @@ def consortium(
         central.commit()
     yield world
     get_settings.cache_clear()
+
+
+@pytest.fixture
+def own_server(open_folder: Path) -> Iterator[EmbeddedPostgres]:
+    """A running server in a folder of its own."""
+    server = EmbeddedPostgres(open_folder / "data")
+    server.start()
+    yield server
+    server.erase()
+
+
+@pytest.fixture
+def own_databases(own_server: EmbeddedPostgres) -> Iterator[DatabaseUrls]:
+    """The databases of a consortium of two, on that server."""
+    urls = provision(own_server, ("northeast", "southwest"))
+    yield urls
+    for url in all_urls(urls):
+        engine_for(url).dispose()
 
 
 @pytest.fixture

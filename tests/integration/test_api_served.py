@@ -7,7 +7,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -23,12 +22,7 @@ from app import federation_child
 from app.auth import sessions
 from app.databases import central_session
 from app.settings import PROJECT_ROOT, Settings
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+from db.ports import free_port
 
 
 def _wait_for(condition: Callable[[], bool], seconds: float = 30.0) -> None:
@@ -41,7 +35,7 @@ def _wait_for(condition: Callable[[], bool], seconds: float = 30.0) -> None:
 @pytest.fixture
 def web(consortium: Any, tmp_path: Path) -> Iterator[httpx.Client]:
     """A client of `streamlit run app/main.py`; its process writes `web.log`."""
-    port = _free_port()
+    port = free_port()
     log = (tmp_path / "web.log").open("wb")
     server = subprocess.Popen(
         [

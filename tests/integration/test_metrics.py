@@ -17,17 +17,10 @@ from app.metrics_endpoint import ConsortiumCollector, metrics_served
 from app.services import models, predictions
 from app.settings import Settings
 from db.federation import FederationStatus
+from db.ports import free_port
 from tests.integration.test_logs_served import DOCTOR, INPUTS, served
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
-
-
-def free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _read(port: int) -> Samples:

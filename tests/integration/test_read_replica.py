@@ -23,10 +23,9 @@ from db.embedded import EmbeddedPostgres
 from db.embedded_files import layout_for, postgres_programs
 from db.engines import engine_for
 from db.ports import free_port
-from db.provision import DatabaseUrls, provision
+from db.provision import DatabaseUrls
 from tests.integration.conftest import AddRun, Consortium
 from tests.integration.page_scripts import page_of, words
-from tests.kept_databases import all_urls
 
 
 class Replica:
@@ -93,19 +92,8 @@ class Replica:
 
 
 @pytest.fixture
-def own_server(open_folder: Path) -> Iterator[EmbeddedPostgres]:
-    server = EmbeddedPostgres(open_folder / "data")
-    server.start()
-    yield server
-    server.erase()
-
-
-@pytest.fixture
-def databases(own_server: EmbeddedPostgres) -> Iterator[DatabaseUrls]:
-    urls = provision(own_server, ("northeast", "southwest"))
-    yield urls
-    for url in all_urls(urls):
-        engine_for(url).dispose()
+def databases(own_databases: DatabaseUrls) -> DatabaseUrls:
+    return own_databases
 
 
 @pytest.fixture
@@ -218,6 +206,7 @@ def test_a_replica_that_stops_is_missed_by_nobody_and_used_again(
     until(reads_replica)
     replica.stop()
     begun = time.monotonic()
+    caplog.set_level("WARNING")  # whatever another test has set
     assert name_read() == "Northeast Hospital" and not reads_replica()
     for _ in range(3):
         app = page_of(consortium, "admin", "training")
@@ -237,5 +226,6 @@ def test_a_primary_named_as_replica_is_not_read_as_one(
     monkeypatch.setenv("CENTRAL_READ_DATABASE_URL", consortium.urls.app_central)
     get_settings.cache_clear()
     opened._known_replica.cache_clear()
+    caplog.set_level("WARNING")
     assert name_read() == "Northeast Hospital"
     assert "names no replica" in caplog.text

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,31 +19,17 @@ from app.services import predictions
 from app.waiting import note_commit, outlasting
 from db.central import ModelVersion
 from db.embedded import EmbeddedPostgres
-from db.engines import engine_for
-from db.provision import DatabaseUrls, provision
+from db.provision import DatabaseUrls
 from db.site import AccessEvent, Prediction
 from tests.integration.conftest import Consortium
 from tests.integration.page_scripts import page_of
-from tests.kept_databases import all_urls
 
 INPUTS = {"age": 45, "sex": "female", "bmi": 31.5, "children": 2, "smoker": "no", "region": "northeast"}
 
 
 @pytest.fixture
-def own_server(open_folder: Path) -> Iterator[EmbeddedPostgres]:
-    """A server that a test may restart without being in the way of others."""
-    server = EmbeddedPostgres(open_folder / "data")
-    server.start()
-    yield server
-    server.erase()
-
-
-@pytest.fixture
-def databases(own_server: EmbeddedPostgres) -> Iterator[DatabaseUrls]:
-    urls = provision(own_server, ("northeast", "southwest"))
-    yield urls
-    for url in all_urls(urls):
-        engine_for(url).dispose()
+def databases(own_databases: DatabaseUrls) -> DatabaseUrls:
+    return own_databases
 
 
 def _kept(consortium: Consortium) -> set[str]:

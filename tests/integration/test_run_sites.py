@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select, text, update
 from sqlalchemy.orm import Session
 
-from app.errors import PermissionRefused
+from app.errors import NotFound, PermissionRefused
 from app.services import monitoring, run_answers, run_list, run_log, run_sites
 from db.central import Institution, TrainingRound, TrainingRun, TrainingTrigger
 from db.federation import RunEvent
@@ -281,7 +281,8 @@ def test_the_log_is_newest_first_and_can_be_limited_to_troubles(
         "error",
         "warning",
     ]
-    assert run_log.run_log(**{**read, "run_id": long_run.id + 1}).total == 0
+    with pytest.raises(NotFound):
+        run_log.run_log(**{**read, "run_id": long_run.id + 1})
 
 
 def test_clinicians_read_nothing_of_runs(consortium: Any, central: Session, long_run: TrainingRun) -> None:
