@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from api.idempotency import answered_once
 from app.actor import Actor
 from app.auth.tokens import actor_for_access_token
-from app.databases import central_session
+from app.databases import central_lookup
 from app.errors import SessionEnded
 from app.permissions import Permission
 from app.services.paging import MAX_PAGE
@@ -97,7 +97,7 @@ def _admit(
     """
     if credentials is None:
         raise SessionEnded("Sign in first: this needs an access token from POST /api/auth/login.")
-    with central_session() as central:
+    with central_lookup() as central:
         actor = actor_for_access_token(
             central, token=credentials.credentials, address=caller_address(request)
         )

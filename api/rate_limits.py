@@ -1,4 +1,4 @@
-"""How often an address and a worker may ask: moving windows in this process's memory."""
+"""How often an address and a worker may ask: sliding windows in this process's memory."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from limits import RateLimitItem, parse_many
 from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter
+from limits.strategies import SlidingWindowCounterRateLimiter
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.problems import KIND_OF, problem
@@ -25,7 +25,7 @@ class RequestRates:
 
     def __init__(self) -> None:
         settings = get_settings()
-        self._limiter = MovingWindowRateLimiter(MemoryStorage())
+        self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
         self._worker = parse_many(settings.rate_limit_worker)
         self._address = parse_many(settings.rate_limit_address)
         self._sign_in = parse_many(settings.rate_limit_sign_in)

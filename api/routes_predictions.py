@@ -21,7 +21,7 @@ from api.schemas_predictions import (
     outcome_answer,
 )
 from app.actor import Actor
-from app.databases import central_session, site_session
+from app.databases import central_lookup, central_session, site_session
 from app.permissions import Permission
 from app.services import explanations, prediction_history, predictions
 from app.waiting import outlasting
@@ -50,7 +50,7 @@ def predict(actor: Predictor, request: PredictionRequest) -> Any:
     prediction_id = predictions.new_prediction_id()
 
     def keep() -> Prediction:
-        with central_session() as central, site_session(actor) as site:
+        with central_lookup() as central, site_session(actor) as site:
             return predictions.predict_and_save(
                 central=central,
                 site=site,

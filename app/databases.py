@@ -20,6 +20,7 @@ from db.engines import engine_for
 from db.privileges import DatabaseKind
 from db.site_urls import site_url_file
 
+_CENTRAL_SILENT = "The consortium's database does not answer. Try again in a minute."
 _READ_ONLY = {"postgresql_readonly": True}
 
 
@@ -38,8 +39,27 @@ def central_session(*, changes: bool = True) -> Iterator[Session]:
         If the database does not answer.
     """
     url = get_settings().central_database_url.get_secret_value()
-    silent = CentralUnavailable("The consortium's database does not answer. Try again in a minute.")
+    silent = CentralUnavailable(_CENTRAL_SILENT)
     with _committed_session(url, silent, "central" if changes else None) as session:
+        yield session
+
+
+@contextmanager
+def central_lookup() -> Iterator[Session]:
+    """Open a session on the consortium's database each of whose statements stands alone, as who is calling does.
+
+    Beginning and committing a transaction would be two more round trips; what needs several statements to agree
+    takes `central_session`.
+
+    Raises
+    ------
+    CentralUnavailable
+        If the database does not answer.
+    """
+    url = get_settings().central_database_url.get_secret_value()
+    silent = CentralUnavailable(_CENTRAL_SILENT)
+    session = _sessions(url)(bind=engine_for(url).execution_options(isolation_level="AUTOCOMMIT"))
+    with _answering(session, silent):
         yield session
 
 
@@ -55,7 +75,7 @@ def central_read_session() -> Iterator[Session]:
     CentralUnavailable
         If the database does not answer. Where the replica fell silent in the middle, the next one reads the primary.
     """
-    silent = CentralUnavailable("The consortium's database does not answer. Try again in a minute.")
+    silent = CentralUnavailable(_CENTRAL_SILENT)
     replica = _replica()
     session = _of_replica(replica) if replica is not None and replica.may_answer() else None
     if session is None:

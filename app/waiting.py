@@ -14,6 +14,7 @@ import psycopg2
 from sqlalchemy import Engine, event
 
 from app.errors import DatabaseUnavailable
+from db.pools import beginning_again
 
 PATIENCE = 15.0  # seconds in all; a server that is restarted answers within a few
 PAUSE = 0.1  # seconds
@@ -87,7 +88,7 @@ def outlasting(work: Callable[[], Result], *, repeatable: bool = False) -> Resul
     """
     deadline = time.monotonic() + PATIENCE
     while True:
-        with _noting() as sent:
+        with _noting() as sent, beginning_again():
             try:
                 return work()
             except DatabaseUnavailable as error:
@@ -100,7 +101,7 @@ async def outlasting_async(work: Callable[[], Awaitable[Result]], *, repeatable:
     """Do the same with work that is awaited."""
     deadline = time.monotonic() + PATIENCE
     while True:
-        with _noting() as sent:
+        with _noting() as sent, beginning_again():
             try:
                 return await work()
             except DatabaseUnavailable as error:

@@ -7,7 +7,7 @@ from functools import cache
 from sqlalchemy import Engine, create_engine, make_url
 from sqlalchemy.orm import Session, sessionmaker
 
-from db.pools import KEPT, MORE, CountingPool
+from db.pools import KEPT, MORE, CountingPool, ask_before_use
 
 
 @cache
@@ -16,16 +16,17 @@ def engine_for(url: str) -> Engine:
     parsed = make_url(url)
     if parsed.drivername == "postgresql":
         parsed = parsed.set(drivername="postgresql+psycopg2")
-    return create_engine(
+    engine = create_engine(
         parsed,
         poolclass=CountingPool,
         pool_size=KEPT,
         max_overflow=MORE,
-        pool_pre_ping=True,
         pool_recycle=1800,
         hide_parameters=True,  # a failing statement's parameters may be a patient's
         connect_args={"connect_timeout": 5, "application_name": "fedcost"},
     )
+    ask_before_use(engine)
+    return engine
 
 
 @cache

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import Any
 
 from sqlalchemy import select
 
-from db.engines import sessions_for
 from db.site import Patient
 from fl.cohort_summary import averages_to_array, counts_to_array, summarise
 from fl.features import FEATURE_NAMES, TARGET_NAME
 from fl.settings import RunSettings
+from fl.site_database import at_site
 from fl.site_work import FEWEST_ROWS, SatOut
 
 _COLUMNS = (*FEATURE_NAMES, TARGET_NAME)
@@ -22,8 +21,7 @@ def cohort(body: dict[str, Any], institution: str) -> dict[str, Any]:
     """Summarise every patient who is present, with a known cost or without."""
     settings = RunSettings.from_json(json.loads(body["settings"]))
     query = select(*(getattr(Patient, name) for name in _COLUMNS)).where(Patient.deleted_at.is_(None))
-    with sessions_for(os.environ["SITE_DATABASE_URL"])() as session:
-        rows = session.execute(query).all()
+    rows = at_site(lambda site: site.execute(query).all())
     needed = max(settings.min_rows, FEWEST_ROWS)
     if len(rows) < needed:
         raise SatOut(f"Fewer than {needed} patients.")

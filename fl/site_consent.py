@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,10 +14,10 @@ from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from db.engines import sessions_for
 from db.site import Participation, RunApproval
 from db.states import Consent
 from fl.settings import RunSettings
+from fl.site_database import at_site
 from fl.site_work import SatOut
 
 PAUSED = "This hospital has paused taking part in training."
@@ -51,13 +50,14 @@ def check_consent(body: Mapping[str, Any]) -> None:
     SatOut
         With the reason, if the Site may not.
     """
-    with sessions_for(os.environ["SITE_DATABASE_URL"])() as site, site.begin():
+
+    def asked(site: Session) -> str:
         consent = consent_of(site)
-        refusal = ""
         if consent is Consent.PAUSED:
-            refusal = PAUSED
-        elif consent is Consent.APPROVAL:
-            refusal = _refusal(site, body)
+            return PAUSED
+        return _refusal(site, body) if consent is Consent.APPROVAL else ""
+
+    refusal = at_site(asked)
     # After the transaction: what was written down must stay.
     if refusal:
         raise SatOut(refusal)

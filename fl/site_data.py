@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import select
 
-from db.engines import sessions_for
 from db.site import Patient
 from fl.features import FEATURE_NAMES, encode
+from fl.site_database import at_site
 
 TRAIN_SHARE = 0.8
 
@@ -56,8 +56,7 @@ def load_site_data(database_url: str, salt: str, train_share: float = TRAIN_SHAR
         .where(Patient.insurance_cost.is_not(None), Patient.deleted_at.is_(None))
         .order_by(Patient.id)
     )
-    with sessions_for(database_url)() as session:
-        rows = session.execute(query).all()
+    rows = at_site(lambda site: site.execute(query).all(), database_url)
     if not rows:
         nothing = np.empty(0)
         no_inputs = encode({name: [] for name in FEATURE_NAMES})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 import tomllib
 from datetime import datetime
 from pathlib import Path
@@ -11,9 +10,9 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from db.engines import sessions_for
 from db.site import Patient
 from fl.site_consent import consent_of
+from fl.site_database import at_site
 
 # Where fl/, db/ and pyproject.toml lie: the installation, or the bundle that unmodified Flower unpacked.
 _ROOT = Path(__file__).resolve().parent.parent
@@ -33,9 +32,7 @@ def presence(body: dict[str, Any], institution: str) -> dict[str, Any]:
     query = select(func.count(), func.count().filter(is_new)).where(
         Patient.insurance_cost.is_not(None), Patient.deleted_at.is_(None)
     )
-    with sessions_for(os.environ["SITE_DATABASE_URL"])() as site:
-        usable, new = site.execute(query).one()
-        consent = consent_of(site)
+    (usable, new), consent = at_site(lambda site: (site.execute(query).one(), consent_of(site)))
     return {
         "usable_rows": rounded_down(usable),
         "new_rows": rounded_down(new),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import numpy as np
@@ -11,9 +10,9 @@ from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session
 
-from db.engines import sessions_for
 from db.site import Patient, Prediction, ShadowPrediction
 from fl.evaluation import SMALLEST_CELL
+from fl.site_database import at_site
 
 Costs = NDArray[np.float64]
 
@@ -21,8 +20,7 @@ Costs = NDArray[np.float64]
 def shadow(body: dict[str, Any], institution: str) -> dict[str, Any]:
     """Compare the two versions that the message names on this Site's patients."""
     champion, shadow_version = str(body["champion"]), str(body["shadow"])
-    with sessions_for(os.environ["SITE_DATABASE_URL"])() as session:
-        told, unseen, actual = _known_since(session, champion, shadow_version)
+    told, unseen, actual = at_site(lambda site: _known_since(site, champion, shadow_version))
     return error_sums(told, unseen, actual)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import zlib
 from typing import Any
 
@@ -19,6 +18,7 @@ from fl.messages import array_of
 from fl.model import Weights, forward, unflatten
 from fl.settings import RunSettings
 from fl.site_data import SiteData, load_site_data
+from fl.site_database import own_database_url
 from fl.site_evaluation import answer_fields, evaluate_rows
 from fl.statistics import moments_of
 
@@ -31,7 +31,7 @@ class SatOut(Exception):
 
 
 def _site_data(settings: RunSettings) -> SiteData:
-    data = load_site_data(os.environ["SITE_DATABASE_URL"], settings.split_salt, settings.train_share)
+    data = load_site_data(own_database_url(), settings.split_salt, settings.train_share)
     rows = len(data.train_cost) + len(data.holdout_cost)
     needed = max(settings.min_rows, FEWEST_ROWS)
     if rows < needed or len(data.train_cost) == 0:

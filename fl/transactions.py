@@ -65,7 +65,7 @@ def transact(
                 raise DiskFull from error
             if time.monotonic() >= deadline:
                 raise
-            log.warning("the central database does not answer (%s); trying again", type(error.orig).__name__)
+            log.warning("a database does not answer (%s); trying again", type(error.orig).__name__)
         time.sleep(PAUSE_SECONDS)
 
 

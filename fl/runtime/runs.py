@@ -80,6 +80,15 @@ class RunQueue:
                 log.warning("run %s is ended: %s", run_id, reason, extra={"run_id": run_id})
                 end_run(session, run_id, RunStatus.FAILED, reason)
 
+    def find_given(self) -> None:
+        """Find out which Run the waiting ServerApp was given, if a commit arrived and nobody was told."""
+        server_app = self._server_app
+        if server_app is not None and server_app.run_id is None:
+            with self._sessions() as session:
+                server_app.run_id = session.scalar(
+                    select(TrainingRun.id).where(TrainingRun.flwr_run_id == server_app.flwr_run_id)
+                )
+
     def poll(self, federation: Federation) -> None:
         """Start a ServerApp ahead, give it the next Run, or watch the one at work."""
         if federation.control is None:
@@ -119,7 +128,8 @@ class RunQueue:
             run.status = RunStatus.STARTING
             run.started_at = func.clock_timestamp()
             run.flwr_run_id = server_app.flwr_run_id
-            server_app.run_id = run.id
+            run_id = run.id
+        server_app.run_id = run_id
         log.info("run %s begins", server_app.run_id, extra={"run_id": server_app.run_id})
         federation.wake_sites()
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import httpx
-from sqlalchemy import Connection, func, text
+from sqlalchemy import func
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -25,6 +25,7 @@ from fl.runtime.children import ChildRegister
 from fl.runtime.environment import PROJECT_ROOT, SupervisorEnvironment
 from fl.runtime.federation import Federation, SuperLinkDied
 from fl.runtime.flower_private import build_bundle
+from fl.runtime.leadership import Leadership, LeadershipLost
 from fl.runtime.runs import RESTARTED, SUPERLINK_DIED, RunQueue
 from fl.runtime.site_keys import SiteKeys
 from fl.runtime.site_list import SiteList
@@ -32,15 +33,10 @@ from fl.site_presence import installed_bundle_sha256
 from fl.triggers import evaluate_triggers
 
 log = logging.getLogger(__name__)
-ADVISORY_LOCK = 0x0FEDC057
 LOOP_SECONDS = 0.1
 HEARTBEAT_SECONDS = 1.0
 TRIGGER_SECONDS = 2.0
 RETRY_SECONDS = 1.0
-
-
-class LeadershipLost(Exception):
-    """The connection that holds the advisory lock is gone; another supervisor may lead now."""
 
 
 class Supervisor:
@@ -48,7 +44,8 @@ class Supervisor:
 
     def __init__(self, environment: SupervisorEnvironment) -> None:
         self._environment = environment
-        self._engine = engine_for(environment.central_database_url)
+        self._name = f"{socket.gethostname()}:{os.getpid()}"
+        self._leadership = Leadership(engine_for(environment.central_database_url), self._name)
         self._sessions = sessions_for(environment.central_database_url)
         self._certificate_expires_at = self._read_expiry()
         self._alone = os.environ.get("SUPERVISOR_ALONE") == "1"  # no web process has started this one
@@ -72,20 +69,16 @@ class Supervisor:
         """Wait for leadership, lead, and start over when it is lost; until asked to stop."""
         while not self._stop_wanted():
             try:
-                with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-                    while not self._stop_wanted():
-                        if connection.scalar(
-                            text("SELECT pg_try_advisory_lock(:key)"), {"key": ADVISORY_LOCK}
-                        ):
-                            self._lead(connection)
-                        self._pause(RETRY_SECONDS)
+                if self._leadership.take():
+                    self._lead()
             except LeadershipLost:
                 log.warning("leadership lost; the federation was stopped")
             except SQLAlchemyError as error:
                 log.warning("the central database does not answer (%s)", type(error).__name__)
             self._pause(RETRY_SECONDS)
+        self._leadership.let_go()
 
-    def _lead(self, lock_connection: Connection) -> None:
+    def _lead(self) -> None:
         log.info("leading")
         environment = self._environment
         queue = RunQueue(self._sessions, build_bundle(PROJECT_ROOT))
@@ -98,25 +91,29 @@ class Supervisor:
             federation.follow(site_list.read())
             federation.start()
             next_heartbeat = next_triggers = 0.0
+            was_away = False
             while not self._stop_wanted():
                 try:
-                    federation.poll()
-                    queue.poll(federation)
-                except SuperLinkDied:
-                    log.error("SuperLink ended; starting the federation again")
-                    federation.stop()
-                    queue.end_abandoned(SUPERLINK_DIED)
-                    federation.start()
-                except httpx.HTTPError as error:
-                    log.warning("SuperLink did not answer (%s)", type(error).__name__)
-                if time.monotonic() >= next_triggers:
-                    self._evaluate_triggers()
-                    next_triggers = time.monotonic() + TRIGGER_SECONDS
-                if time.monotonic() >= next_heartbeat:
-                    self._keep_lock(lock_connection)
-                    federation.follow(site_list.read())
-                    self._say(federation, "up" if federation.up else "starting")
-                    next_heartbeat = time.monotonic() + HEARTBEAT_SECONDS
+                    if was_away:
+                        queue.find_given()
+                        was_away = False
+                    self._move_on(federation, queue)
+                    if time.monotonic() >= next_triggers:
+                        self._evaluate_triggers()
+                        next_triggers = time.monotonic() + TRIGGER_SECONDS
+                    if time.monotonic() >= next_heartbeat:
+                        self._leadership.keep()
+                        federation.follow(site_list.read())
+                        self._say(federation, "up" if federation.up else "starting")
+                        next_heartbeat = time.monotonic() + HEARTBEAT_SECONDS
+                except SQLAlchemyError as error:
+                    log.warning(
+                        "the central database does not answer (%s); it is waited for", type(error).__name__
+                    )
+                    # Runs go on: their ServerApp and the Sites wait for it, too.
+                    self._leadership.take_again(self._paused_until_stop)
+                    log.info("the central database answers again; leading as before")
+                    was_away = True
                 self._pause(LOOP_SECONDS)
         except SQLAlchemyError as error:
             raise LeadershipLost from error
@@ -125,17 +122,27 @@ class Supervisor:
         queue.end_abandoned(RESTARTED)
         self._say(federation, "stopped")
 
+    def _move_on(self, federation: Federation, queue: RunQueue) -> None:
+        """Look after the federation's processes and the queue."""
+        try:
+            federation.poll()
+            queue.poll(federation)
+        except SuperLinkDied:
+            log.error("SuperLink ended; starting the federation again")
+            federation.stop()
+            try:
+                queue.end_abandoned(SUPERLINK_DIED)
+            except SQLAlchemyError as error:
+                raise LeadershipLost from error  # whoever leads next ends them
+            federation.start()
+        except httpx.HTTPError as error:
+            log.warning("SuperLink did not answer (%s)", type(error).__name__)
+
     def _evaluate_triggers(self) -> None:
         with self._sessions() as session, session.begin():
             for event in evaluate_triggers(session, datetime.now(UTC)):
                 extra = {} if event.run_id is None else {"run_id": event.run_id}
                 log.info("trigger %s %s: %s", event.trigger_id, event.outcome, event.reason, extra=extra)
-
-    def _keep_lock(self, connection: Connection) -> None:
-        try:
-            connection.execute(text("SELECT 1"))
-        except SQLAlchemyError as error:
-            raise LeadershipLost from error
 
     def _say(self, federation: Federation, state: str) -> None:
         sites = {code: {"state": site.state} for code, site in federation.sites.items()}
@@ -147,7 +154,7 @@ class Supervisor:
             "id": 1,
             "state": state,
             "runtime": self._environment.runtime,
-            "leader": f"{socket.gethostname()}:{os.getpid()}",
+            "leader": self._name,
             "bundle_sha256": installed_bundle_sha256(),
             "sites": sites,
             "heartbeat_at": func.clock_timestamp(),
@@ -172,6 +179,10 @@ class Supervisor:
             time.sleep(seconds)
         elif not self._stop:
             select.select([sys.stdin], [], [], seconds)
+
+    def _paused_until_stop(self, seconds: float) -> bool:
+        self._pause(seconds)
+        return self._stop_wanted()
 
 
 def main() -> None:

@@ -24,6 +24,7 @@ from db.central import MedicalWorker, ModelVersion, TrainingRun
 from db.embedded import EmbeddedPostgres
 from db.engines import engine_for
 from db.states import ENDED_STATUSES, Phase, Role, RunStatus, SiteOutcome, VersionStatus
+from fl.runtime.leadership import PATIENCE_SECONDS
 from fl.runtime.runs import RESTARTED
 from fl.settings import RunSettings
 from tests.federation.conftest import consortium_databases
@@ -283,11 +284,28 @@ def test_two_presses_during_a_run_make_one_that_waits_and_can_be_cancelled_at_on
     assert consortium.run(waiting).started_at is None, "what was cancelled before its turn never began"
 
 
-def test_a_database_that_is_restarted_ends_the_run_with_a_reason(
+def test_a_database_that_is_restarted_delays_the_run_and_ends_nothing(
+    consortium: Consortium, server: EmbeddedPostgres
+) -> None:
+    run_id, number = _begun(consortium, "southwest", 8)
+    processes = {role: process.pid for role, process in consortium.processes().items()}
+    server.stop()
+    consortium.processes()["southwest"].resume()  # its answer comes while there is nobody to write it down
+    time.sleep(1.0)
+    server.start()
+    _eventually(lambda: consortium.run(run_id).finished_at is not None)
+    assert (consortium.run(run_id).status, consortium.run(run_id).error) == (RunStatus.COMPLETED, None)
+    assert len(consortium.rounds(run_id)) == 8
+    assert _outcome(consortium, run_id, "southwest", number) == SiteOutcome.OK
+    assert {role: process.pid for role, process in consortium.processes().items()} == processes
+
+
+def test_a_database_that_stays_away_ends_the_run_with_a_reason(
     consortium: Consortium, server: EmbeddedPostgres
 ) -> None:
     run_id, _ = _begun(consortium, "southwest", 8)
     server.stop()
+    time.sleep(PATIENCE_SECONDS + 2)
     server.start()
 
     def over() -> bool:
