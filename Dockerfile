@@ -22,7 +22,8 @@ ENV PATH=/app/.venv/bin:/usr/local/bin:/usr/bin:/bin \
     HOST=0.0.0.0 \
     PORT=8501 \
     DATA_DIR=/data \
-    FLWR_HOME=/data/flwr
+    FLWR_HOME=/data/flwr \
+    FORWARDED_ALLOW_IPS=
 USER fedcost
 # Writes to /data and /tmp only, so the root file system may be read-only.
 EXPOSE 8501

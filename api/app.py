@@ -11,6 +11,7 @@ from starlette.types import ASGIApp
 
 from api import (
     errors,
+    routes_account,
     routes_audit,
     routes_auth,
     routes_batch,
@@ -42,6 +43,7 @@ ROUTERS = (
     routes_health.router,
     routes_auth.router,
     routes_auth.signed_in,
+    routes_account.router,
     routes_patients.router,
     routes_erasure.router,
     routes_import.router,

@@ -16,7 +16,7 @@ from app.errors import TooManyRequests
 from app.settings import get_settings
 
 # Where a password or a secret could be guessed.
-GUESSABLE = {("POST", "/auth/login"), ("POST", "/auth/refresh")}
+GUESSABLE = {("POST", "/auth/login"), ("POST", "/auth/refresh"), ("PUT", "/account/password")}
 _SENTENCE = "Too many requests came in a short time. Try again in {seconds} seconds."
 
 

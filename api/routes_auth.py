@@ -9,11 +9,11 @@ from fastapi import APIRouter, Depends, Request
 from api.dependencies import GuardedRoute, May, caller_address
 from api.schemas import errors
 from api.schemas_auth import LoginRequest, RefreshRequest, TokenAnswer
+from api.tokens import first_tokens, next_tokens
 from app.actor import Actor
-from app.auth.refresh import issue_refresh_token, refresh
-from app.auth.sessions import actor_for_session, open_session, sign_out
+from app.auth.refresh import refresh
+from app.auth.sessions import open_session, sign_out
 from app.auth.sign_in import verify_credentials
-from app.auth.tokens import issue_access_token
 from app.databases import central_session
 from app.permissions import Permission
 from db.states import SessionKind
@@ -38,9 +38,7 @@ def login(request: Request, credentials: LoginRequest) -> TokenAnswer:
             user_agent=request.headers.get("user-agent"),
             address=address,
         )
-        actor = actor_for_session(central, session_id=session.id, address=address)
-        following, lasts = issue_refresh_token(central, session_id=session.id)
-    return _answer(actor, following, lasts)
+        return first_tokens(central, session_id=session.id, address=address)
 
 
 @router.post("/refresh", responses=errors(400, 401, 413, 422, 503, token=False))
@@ -48,7 +46,7 @@ def refresh_tokens(request: Request, brought: RefreshRequest) -> TokenAnswer:
     """Trade a refresh token, once, for the next pair; a token that comes a second time ends the session."""
     with central_session() as central:
         refreshed = refresh(central, token=brought.refresh_token, address=caller_address(request))
-    return _answer(refreshed.actor, refreshed.refresh_token, refreshed.expires_in)
+    return next_tokens(refreshed)
 
 
 @signed_in.post("/logout", status_code=204, responses=errors(503))
@@ -56,10 +54,3 @@ def logout(actor: Annotated[Actor, Depends(May(Permission.OWN_ACCOUNT))]) -> Non
     """End the session of the access token, and with it all its tokens."""
     with central_session() as central:
         sign_out(central, actor=actor)
-
-
-def _answer(actor: Actor, following: str, lasts: int) -> TokenAnswer:
-    token, expires_in = issue_access_token(actor)
-    return TokenAnswer(
-        access_token=token, expires_in=expires_in, refresh_token=following, refresh_expires_in=lasts
-    )

@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
 
-from api.dependencies import GuardedRoute, May
+from api.dependencies import Cursor, GuardedRoute, Limit, May
 from api.links import answered_link
-from api.schemas import errors
+from api.schemas import Items, errors
 from api.schemas_institutions import (
     AddedAnswer,
     ApprovalAnswer,
@@ -67,11 +67,11 @@ def decide_run(actor: Decider, run_id: int, request: ApprovalRequest) -> Any:
         )
 
 
-@router.get("/institutions", response_model=list[InstitutionAnswer], responses=errors(503))
-def list_institutions(actor: Manager) -> Any:
-    """List the institutions of the consortium with the state of their Sites."""
+@router.get("/institutions", response_model=Items[InstitutionAnswer], responses=errors(422, 503))
+def list_institutions(actor: Manager, cursor: Cursor = None, limit: Limit = 25) -> Any:
+    """List the institutions of the consortium by name, with the state of their Sites."""
     with central_session() as central:
-        return institutions.list_institutions(central=central, actor=actor)
+        return institutions.list_institutions(central=central, actor=actor, cursor=cursor, limit=limit)
 
 
 @router.post(

@@ -8,28 +8,28 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Response
 
 from api.conditional import ETAG_HEADER, IfMatch, IfNoneMatch, etag_of, is_known, seen_version
-from api.dependencies import GuardedRoute, May
+from api.dependencies import Cursor, GuardedRoute, Limit, May
 from api.errors import DuplicatePatient
 from api.files import DOWNLOAD_RESPONSE, download
 from api.filters import PatientExportQuery, PatientListQuery, patient_filter
-from api.schemas import errors, features_of
+from api.schemas import Items, errors, features_of
 from api.schemas_patients import (
     CostDistributionAnswer,
     PatientAnswer,
+    PatientChangeAnswer,
     PatientChangedBody,
-    PatientChangeList,
     PatientEdit,
     PatientEntry,
     PatientItems,
-    PatientList,
     PossibleDuplicates,
 )
-from api.schemas_predictions import OutcomeList, outcome_answer
+from api.schemas_predictions import OutcomeAnswer, outcome_answer
 from app.actor import Actor
 from app.databases import site_session
 from app.errors import InvalidInput
 from app.permissions import Permission
 from app.services import patient_entry, patient_records, patients, prediction_history
+from app.services.paging import MAX_PAGE
 from fl.features import FEATURE_NAMES, TARGET_NAME
 
 router = APIRouter(prefix="/patients", tags=["patients"], route_class=GuardedRoute)
@@ -113,14 +113,11 @@ def export_patients(actor: Exporter, query: Annotated[PatientExportQuery, Query(
         return download(EXPORTED, rows, name="patients", format=query.format)
 
 
-@router.get("/deleted", response_model=PatientList, responses=errors(422, 503))
-def deleted_patients(
-    actor: Deleter,
-    limit: Annotated[int, Query(ge=1, le=patient_records.MOST_DELETED, description="patients at most")] = 50,
-) -> Any:
+@router.get("/deleted", response_model=Items[PatientAnswer], responses=errors(422, 503))
+def deleted_patients(actor: Deleter, cursor: Cursor = None, limit: Limit = 25) -> Any:
     """List the patients that were deleted and can still be restored, the last deleted first."""
     with site_session(actor) as site:
-        return {"items": patient_records.recently_deleted(site=site, actor=actor, limit=limit)}
+        return patient_records.recently_deleted(site=site, actor=actor, cursor=cursor, limit=limit)
 
 
 @router.get("/cost-distribution", response_model=CostDistributionAnswer, responses=errors(503))
@@ -191,19 +188,29 @@ def restore_patient(actor: Deleter, patient_id: uuid.UUID) -> Any:
         return patient_records.restore_patient(site=site, actor=actor, patient_id=patient_id)
 
 
-@router.get("/{patient_id}/changes", response_model=PatientChangeList, responses=errors(404, 422, 503))
-def patient_changes(actor: Reader, patient_id: uuid.UUID) -> Any:
+@router.get(
+    "/{patient_id}/changes", response_model=Items[PatientChangeAnswer], responses=errors(404, 422, 503)
+)
+def patient_changes(
+    actor: Reader, patient_id: uuid.UUID, cursor: Cursor = None, limit: Limit = MAX_PAGE
+) -> Any:
     """List what was changed of a patient's record, the newest first."""
     with site_session(actor) as site:
-        return {"items": patient_records.changes_of(site=site, actor=actor, patient_id=patient_id)}
+        return patient_records.changes_of(
+            site=site, actor=actor, patient_id=patient_id, cursor=cursor, limit=limit
+        )
 
 
-@router.get("/{patient_id}/predictions", response_model=OutcomeList, responses=errors(404, 422, 503))
-def patient_predictions(actor: Predictor, patient_id: uuid.UUID) -> Any:
+@router.get("/{patient_id}/predictions", response_model=Items[OutcomeAnswer], responses=errors(404, 422, 503))
+def patient_predictions(
+    actor: Predictor, patient_id: uuid.UUID, cursor: Cursor = None, limit: Limit = MAX_PAGE
+) -> Any:
     """List the predictions made for a patient, the newest first, each beside the actual cost."""
     with site_session(actor) as site:
-        outcomes = prediction_history.predictions_of(site=site, actor=actor, patient_id=patient_id)
-    return {"items": [outcome_answer(outcome) for outcome in outcomes]}
+        page = prediction_history.predictions_of(
+            site=site, actor=actor, patient_id=patient_id, cursor=cursor, limit=limit
+        )
+    return {**vars(page), "items": [outcome_answer(outcome) for outcome in page.items]}
 
 
 def _record(entry: PatientEntry) -> dict[str, Any]:

@@ -39,7 +39,6 @@ def start_run(actor: Controller, request: RunRequest) -> Any:
             num_rounds=request.num_rounds,
             strategy=request.strategy,
             settings=request.settings,
-            idempotency_key=request.idempotency_key,
             seed=request.seed,
             resume_run_id=request.resume_run_id,
             start_version=request.start_version,

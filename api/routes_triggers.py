@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends
 
 from api.dependencies import Cursor, GuardedRoute, Limit, May
 from api.schemas import Items, errors
@@ -19,17 +19,14 @@ from app.services.triggers import TriggerView
 router = APIRouter(tags=["triggers"], route_class=GuardedRoute)
 Controller = Annotated[Actor, Depends(May(Permission.TRAINING_CONTROL))]
 Reader = Annotated[Actor, Depends(May(Permission.TRAINING_READ))]
-Key = Annotated[
-    str | None,
-    Query(max_length=50, description="a second request with the same key asks for no second Run"),
-]
 
 
-@router.get("/triggers", response_model=list[TriggerAnswer], responses=errors(503))
-def list_triggers(actor: Controller) -> Any:
-    """List the triggers, when each fires next, and what it did last."""
+@router.get("/triggers", response_model=Items[TriggerAnswer], responses=errors(422, 503))
+def list_triggers(actor: Controller, cursor: Cursor = None, limit: Limit = 25) -> Any:
+    """List the triggers, the oldest first, when each fires next, and what it did last."""
     with central_session() as central:
-        return [_answer(each) for each in triggers.list_triggers(central=central, actor=actor)]
+        page = triggers.list_triggers(central=central, actor=actor, cursor=cursor, limit=limit)
+    return {**vars(page), "items": [_answer(each) for each in page.items]}
 
 
 @router.post("/triggers", status_code=201, response_model=TriggerAnswer, responses=errors(400, 413, 422, 503))
@@ -77,12 +74,10 @@ def resume_trigger(actor: Controller, trigger_id: int) -> Any:
     response_model=TriggerEventAnswer,
     responses=errors(404, 422, 503),
 )
-def run_trigger(actor: Controller, trigger_id: int, idempotency_key: Key = None) -> Any:
+def run_trigger(actor: Controller, trigger_id: int) -> Any:
     """Fire a trigger at once; the answer says whether it did, and why not."""
     with central_session() as central:
-        return triggers.run_trigger(
-            central=central, actor=actor, trigger_id=trigger_id, idempotency_key=idempotency_key
-        )
+        return triggers.run_trigger(central=central, actor=actor, trigger_id=trigger_id)
 
 
 @router.get(

@@ -1,7 +1,9 @@
-"""Bodies of signing in and of the health check."""
+"""Bodies of signing in, of the own account and of the health check."""
 
 from __future__ import annotations
 
+import uuid
+from datetime import datetime
 from typing import Literal
 
 from pydantic import Field
@@ -30,6 +32,37 @@ class TokenAnswer(Answer):
     expires_in: int = Field(description="seconds")
     refresh_token: str = Field(description="for `POST /auth/refresh`, once; keep it as you keep a password")
     refresh_expires_in: int = Field(description="seconds until e-mail and password are needed again")
+
+
+class AccountAnswer(Answer):
+    """Who is calling."""
+
+    worker_id: int
+    name: str
+    email: str
+    role: str
+    institution_code: str | None = Field(description="null: belongs to the whole consortium")
+    institution_name: str | None
+
+
+class PasswordChange(Request):
+    """The password that is right now, and the next one."""
+
+    present_password: str = Field(max_length=255)
+    new_password: str = Field(max_length=255)
+
+
+class SessionAnswer(Answer):
+    """A browser or program that is signed in."""
+
+    id: uuid.UUID
+    kind: str
+    user_agent: str | None
+    address: str | None
+    created_at: datetime
+    last_seen_at: datetime = Field(description="when something was last done in it, to the minute")
+    expires_at: datetime
+    is_this_one: bool
 
 
 class HealthAnswer(Answer):

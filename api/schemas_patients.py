@@ -82,12 +82,6 @@ class PatientItems(Items[PatientAnswer]):
     )
 
 
-class PatientList(Answer):
-    """Patients that were deleted and can still be restored."""
-
-    items: list[PatientAnswer]
-
-
 class PossibleDuplicates(ErrorBody):
     """The patient was not added: there are patients of the same name and age."""
 
@@ -119,12 +113,6 @@ class PatientChangeAnswer(Answer):
     worker_name: str
     action: Literal["added", "imported", "edited", "deleted", "restored"]
     changes: dict[str, tuple[Recorded, Recorded]] = Field(description="field -> value before and value after")
-
-
-class PatientChangeList(Answer):
-    """Changes of one patient's record, the newest first."""
-
-    items: list[PatientChangeAnswer]
 
 
 class ImportAnswer(Answer):

@@ -72,12 +72,6 @@ class OutcomeAnswer(PredictionAnswer):
     known_before: bool = Field(description="the actual cost was on record before: its error proves nothing")
 
 
-class OutcomeList(Answer):
-    """Predictions of one patient, the newest first."""
-
-    items: list[OutcomeAnswer]
-
-
 def outcome_answer(outcome: PredictionOutcome) -> OutcomeAnswer:
     """Return a prediction and its outcome as one flat record."""
     return OutcomeAnswer.model_validate(

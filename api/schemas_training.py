@@ -40,9 +40,6 @@ class RunRequest(Request):
     start_version: str | None = Field(
         default=None, max_length=50, description="The model version that an evaluation is of."
     )
-    idempotency_key: str | None = Field(
-        default=None, description="A second request with the same key answers the Run of the first."
-    )
 
 
 class RunAccepted(Answer):

@@ -22,7 +22,7 @@ def show_page(actor: Actor) -> None:
         "what their Sites say of themselves, in numbers rounded down to tens."
     )
     with central_session() as central:
-        views = institutions.list_institutions(central=central, actor=actor)
+        views = institutions.list_institutions(central=central, actor=actor).items
     show_add()
     show_open_dialog(views)
     show_institutions()

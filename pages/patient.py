@@ -59,8 +59,8 @@ def show_patient(actor: Actor, patient: Patient) -> None:
     if is_open(DELETE, possible=actor.may(Permission.PATIENTS_DELETE)):
         ask_to_delete(patient, deleted=lambda: st.switch_page(page("patients"), query_params=last_address()))
     with site_session(actor) as site:
-        changes = patient_records.changes_of(site=site, actor=actor, patient_id=patient.id)
-        outcomes = prediction_history.predictions_of(site=site, actor=actor, patient_id=patient.id)
+        changes = patient_records.changes_of(site=site, actor=actor, patient_id=patient.id).items
+        outcomes = prediction_history.predictions_of(site=site, actor=actor, patient_id=patient.id).items
     record, history = st.columns(2, gap="large")
     with record:
         st.header("Record", anchor=False)

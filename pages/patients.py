@@ -180,7 +180,7 @@ def show_deleted(actor: Actor, view: PatientListView) -> None:
     st.header("Recently deleted", anchor=False)
     show_restored()
     with site_session(actor) as site:
-        deleted = patient_records.recently_deleted(site=site, actor=actor)
+        deleted = patient_records.recently_deleted(site=site, actor=actor).items
     show_recently_deleted(actor, deleted)
 
 

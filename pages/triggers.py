@@ -46,7 +46,7 @@ def show_page(actor: Actor) -> None:
     )
     cursor = current_cursor("trigger_events")
     with central_session() as central:
-        listed = triggers.list_triggers(central=central, actor=actor)
+        listed = triggers.list_triggers(central=central, actor=actor).items
         queue = triggers.queue_state(central)
         events = triggers.list_events(central=central, actor=actor, cursor=cursor, limit=EVENTS_PER_PAGE)
         newest = triggers.list_events(central=central, actor=actor, limit=1).items

@@ -44,7 +44,7 @@ def change_dialog(actor: Actor, code: str, name: str, active: bool) -> None:
 def show_institutions(actor: Actor) -> None:
     """Show every institution as it stands now."""
     with central_session() as central:
-        views = institutions.list_institutions(central=central, actor=actor)
+        views = institutions.list_institutions(central=central, actor=actor).items
     if not views:
         show_empty(
             "No institution yet",

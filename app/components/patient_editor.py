@@ -119,7 +119,9 @@ def save_draft(actor: Actor, draft: Draft, row_version: int | None) -> None:
                     site=site, actor=actor, patient_id=draft.patient_id, row_version=row_version, **entry
                 )
             except PatientChanged as changed:
-                history = patient_records.changes_of(site=site, actor=actor, patient_id=draft.patient_id)
+                history = patient_records.changes_of(
+                    site=site, actor=actor, patient_id=draft.patient_id, limit=1
+                ).items
                 draft.conflict = Conflict(
                     row_version=changed.current.row_version,
                     differences=changed.differences,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, tuple_
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.orm import Session
 
@@ -15,6 +15,7 @@ from app.errors import Conflict, InvalidInput, NotFound
 from app.permissions import Permission
 from app.services import audit
 from app.services.monitoring import HEARTBEAT_LIMIT
+from app.services.paging import Page, check_limit, integer_cursor, page_of, unknown_cursor
 from db.central import AuditEvent, Institution, MedicalWorker, SiteResult, TrainingRun
 from db.federation import FederationStatus, SitePresence
 from db.states import Phase, RunKind, SiteOutcome
@@ -84,16 +85,36 @@ class InstitutionView:
     runs: list[RunPart]
 
 
-def list_institutions(*, central: Session, actor: Actor) -> list[InstitutionView]:
-    """Read every institution in the order of names, with its last five Runs."""
+def list_institutions(
+    *, central: Session, actor: Actor, cursor: str | None = None, limit: int | None = None
+) -> Page[InstitutionView]:
+    """Read the institutions in the order of names, each with its last five Runs.
+
+    Parameters
+    ----------
+    limit
+        At most so many, from the one after `cursor` on; None reads all.
+
+    Raises
+    ------
+    InvalidInput
+        If the cursor or the limit is not accepted.
+    """
     actor.require(Permission.INSTITUTIONS_MANAGE)
     status = central.scalars(select(FederationStatus).execution_options(populate_existing=True)).one_or_none()
-    rows = central.execute(
+    query = (
         select(Institution, SitePresence)
         .outerjoin(SitePresence, SitePresence.institution_id == Institution.id)
         .order_by(Institution.name, Institution.id)
-        .execution_options(populate_existing=True)
-    ).all()
+    )
+    if limit is not None:
+        query = query.limit(check_limit(limit) + 1)
+    if cursor is not None:
+        start = central.get(Institution, integer_cursor(cursor))
+        if start is None:
+            raise unknown_cursor()
+        query = query.where(tuple_(Institution.name, Institution.id) > (start.name, start.id))
+    rows = central.execute(query.execution_options(populate_existing=True)).all()
     people: dict[int, int] = dict(
         central.execute(
             select(MedicalWorker.institution_id, func.count())
@@ -105,7 +126,8 @@ def list_institutions(*, central: Session, actor: Actor) -> list[InstitutionView
     parts = _recent_runs(central)
     now = datetime.now(UTC)
     views = []
-    for institution, presence in rows:
+    page = page_of(rows, limit or len(rows), lambda row: row[0].id)
+    for institution, presence in page.items:
         reason, by, at = changes.get(f"institution {institution.code}", (None, None, None))
         views.append(
             InstitutionView(
@@ -130,7 +152,7 @@ def list_institutions(*, central: Session, actor: Actor) -> list[InstitutionView
                 runs=parts.get(institution.id, []),
             )
         )
-    return views
+    return Page(views, page.next_cursor)
 
 
 def set_active(*, central: Session, actor: Actor, code: str, active: bool, reason: str) -> Institution:

@@ -8,19 +8,27 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, tuple_
 from sqlalchemy.orm import Session
 
 from app.actor import Actor
 from app.errors import Conflict, FieldDifference, PatientChanged
 from app.permissions import Permission
 from app.services.access import record_access, record_failed_access, refuse_unknown
+from app.services.paging import (
+    MAX_PAGE,
+    Page,
+    check_limit,
+    integer_cursor,
+    page_of,
+    unknown_cursor,
+    uuid_cursor,
+)
 from app.services.patient_entry import FIELD_LABELS, accepted_columns, is_storable
 from db.site import Patient, PatientAction, PatientChange
 from fl.features import FEATURE_BY_NAME, TARGET_NAME, parse_value
 
 UNDO_PERIOD = timedelta(days=30)  # a deleted patient can be restored for so long
-MOST_DELETED = 200  # patients that one list of deleted ones shows
 MOST_DUPLICATES = 20  # patients pointed out as perhaps the same
 
 
@@ -186,26 +194,41 @@ def restore_patient(*, site: Session, actor: Actor, patient_id: uuid.UUID) -> Pa
     return patient
 
 
-def recently_deleted(*, site: Session, actor: Actor, limit: int = 50) -> list[Patient]:
-    """List the patients that can still be restored, the last deleted first."""
+def recently_deleted(
+    *, site: Session, actor: Actor, cursor: str | None = None, limit: int = 50
+) -> Page[Patient]:
+    """List the patients that can still be restored, the last deleted first.
+
+    Raises
+    ------
+    InvalidInput
+        If the cursor is none, as that of a patient who was restored, or the limit is not accepted.
+    """
     actor.require(Permission.PATIENTS_DELETE)
     query = (
         select(Patient)
         .where(Patient.deleted_at >= func.now() - UNDO_PERIOD)
-        .order_by(Patient.deleted_at.desc(), Patient.id)
-        .limit(min(max(limit, 0), MOST_DELETED))
+        .order_by(Patient.deleted_at.desc(), Patient.id.desc())
+        .limit(check_limit(limit) + 1)
     )
-    deleted = list(site.scalars(query))
+    if cursor is not None:
+        at = site.get(Patient, uuid_cursor(cursor))
+        if at is None or at.deleted_at is None:
+            raise unknown_cursor()
+        query = query.where(tuple_(Patient.deleted_at, Patient.id) < (at.deleted_at, at.id))
+    page = page_of(site.scalars(query).all(), limit, lambda patient: patient.id)
     record_access(
         site,
         actor,
         "deleted_patients_listed",
-        details={"patient_ids": [str(patient.id) for patient in deleted]},
+        details={"patient_ids": [str(patient.id) for patient in page.items]},
     )
-    return deleted
+    return page
 
 
-def changes_of(*, site: Session, actor: Actor, patient_id: uuid.UUID) -> list[PatientChange]:
+def changes_of(
+    *, site: Session, actor: Actor, patient_id: uuid.UUID, cursor: str | None = None, limit: int = MAX_PAGE
+) -> Page[PatientChange]:
     """Read what was changed of one patient, the newest change first.
 
     `changes` of each maps a field to [before, after]; BMI (kg/m²) and cost (USD a year) are numbers there, an
@@ -215,6 +238,8 @@ def changes_of(*, site: Session, actor: Actor, patient_id: uuid.UUID) -> list[Pa
     ------
     NotFound
         If this institution has no such patient, or they were deleted.
+    InvalidInput
+        If the cursor or the limit is not accepted.
     """
     actor.require(Permission.PATIENTS_READ)
     patient = site.get(Patient, patient_id)
@@ -223,9 +248,14 @@ def changes_of(*, site: Session, actor: Actor, patient_id: uuid.UUID) -> list[Pa
     query = (
         select(PatientChange).where(PatientChange.patient_id == patient_id).order_by(PatientChange.id.desc())
     )
-    changes = list(site.scalars(query))
-    record_access(site, actor, "patient_history_read", patient_id=patient_id, details={"count": len(changes)})
-    return changes
+    if cursor is not None:
+        query = query.where(PatientChange.id < integer_cursor(cursor))
+    rows = site.scalars(query.limit(check_limit(limit) + 1)).all()
+    page = page_of(rows, limit, lambda change: change.id)
+    record_access(
+        site, actor, "patient_history_read", patient_id=patient_id, details={"count": len(page.items)}
+    )
+    return page
 
 
 def recorded_changes(changes: Mapping[str, tuple[Any, Any]]) -> dict[str, list[Any]]:

@@ -103,32 +103,32 @@ def history(
     actor.require(Permission.PREDICT)
     filter.check()
     query = _outcomes().where(*filter.conditions(site))
-    page = read_page(
-        cursor,
-        limit,
-        lambda position, count: _rows_at(site, query, position, count),
-        lambda outcome: outcome.prediction.id,
-    )
+    page = _page(site, query, cursor, limit)
     _record_listed(site, actor, page.items, filters=filter.used)
     return page
 
 
-def predictions_of(*, site: Session, actor: Actor, patient_id: uuid.UUID) -> list[PredictionOutcome]:
-    """List one patient's predictions, the newest first, at most 100.
+def predictions_of(
+    *, site: Session, actor: Actor, patient_id: uuid.UUID, cursor: str | None = None, limit: int = MAX_PAGE
+) -> Page[PredictionOutcome]:
+    """List one page of a patient's predictions, the newest first; cursor and limit as of `history`.
 
     Raises
     ------
     NotFound
         If this institution has no such patient, or they were deleted.
+    InvalidInput
+        If the cursor or the limit is not accepted.
     """
     actor.require(Permission.PREDICT)
     present = select(Patient.id).where(Patient.id == patient_id, Patient.deleted_at.is_(None))
     if site.scalar(present) is None:
         refuse_unknown(site, actor, "predictions_listed", patient_id)
-    query = _in_order(_outcomes().where(Prediction.patient_id == patient_id)).limit(MAX_PAGE)
-    outcomes = [_outcome(row) for row in site.execute(query)]
-    record_access(site, actor, "predictions_listed", patient_id=patient_id, details={"count": len(outcomes)})
-    return outcomes
+    page = _page(site, _outcomes().where(Prediction.patient_id == patient_id), cursor, limit)
+    record_access(
+        site, actor, "predictions_listed", patient_id=patient_id, details={"count": len(page.items)}
+    )
+    return page
 
 
 def history_for_export(
@@ -189,6 +189,15 @@ def _outcomes() -> _Outcomes:
     return select(
         Prediction, Patient.first_name, Patient.last_name, Patient.insurance_cost, Patient.cost_entered_at
     ).join(Patient, and_(Patient.id == Prediction.patient_id, Patient.deleted_at.is_(None)), isouter=True)
+
+
+def _page(site: Session, query: _Outcomes, cursor: str | None, limit: int) -> Page[PredictionOutcome]:
+    return read_page(
+        cursor,
+        limit,
+        lambda position, count: _rows_at(site, query, position, count),
+        lambda outcome: outcome.prediction.id,
+    )
 
 
 def _rows_at(

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session, aliased
 
 from app.actor import Actor
 from app.errors import NotFound
 from app.permissions import Permission
 from app.services import audit
-from app.services.paging import LARGEST_ID, Page, check_limit, integer_cursor, page_of
+from app.services.paging import LARGEST_ID, MAX_PAGE, Page, check_limit, integer_cursor, page_of
 from app.services.run_queue import queue_state as queue_state  # what waits, beside what asks for it
 from app.services.trigger_request import TriggerRequest, coming_up, read_trigger
 from db.central import MedicalWorker, TrainingTrigger
@@ -74,28 +74,37 @@ class TriggerView:
         )
 
 
-def list_triggers(*, central: Session, actor: Actor) -> list[TriggerView]:
-    """List the triggers that were not deleted, the oldest first."""
+def list_triggers(
+    *, central: Session, actor: Actor, cursor: str | None = None, limit: int = MAX_PAGE
+) -> Page[TriggerView]:
+    """List the triggers that were not deleted, the oldest first; raises `InvalidInput` for cursor and limit."""
     actor.require(Permission.TRAINING_CONTROL)
-    newest = select(func.max(TriggerEvent.id)).group_by(TriggerEvent.trigger_id)
-    event = aliased(TriggerEvent)
-    query = (
-        select(TrainingTrigger, MedicalWorker.name, event)
-        .outerjoin(MedicalWorker, MedicalWorker.id == TrainingTrigger.created_by)
-        .outerjoin(event, (event.trigger_id == TrainingTrigger.id) & event.id.in_(newest))
-        .where(TrainingTrigger.deleted_at.is_(None))
-        .order_by(TrainingTrigger.id)
-    )
-    rows = central.execute(query.execution_options(populate_existing=True)).all()
-    return [_view(trigger, name, event) for trigger, name, event in rows]
+    query = _views().order_by(TrainingTrigger.id).limit(check_limit(limit) + 1)
+    if cursor is not None:
+        query = query.where(TrainingTrigger.id > integer_cursor(cursor))
+    views = [_view(*row) for row in central.execute(query.execution_options(populate_existing=True))]
+    return page_of(views, limit, lambda view: view.id)
 
 
 def get_trigger(*, central: Session, actor: Actor, trigger_id: int) -> TriggerView:
     """Read one trigger; raises `NotFound`."""
-    for view in list_triggers(central=central, actor=actor):
-        if view.id == trigger_id:
-            return view
-    raise _no_trigger(trigger_id)
+    actor.require(Permission.TRAINING_CONTROL)
+    query = _views().where(TrainingTrigger.id == trigger_id).execution_options(populate_existing=True)
+    row = central.execute(query).one_or_none() if 0 < trigger_id <= LARGEST_ID else None
+    if row is None:
+        raise _no_trigger(trigger_id)
+    return _view(*row)
+
+
+def _views() -> Select[TrainingTrigger, str, TriggerEvent]:
+    newest = select(func.max(TriggerEvent.id)).group_by(TriggerEvent.trigger_id)
+    event = aliased(TriggerEvent)
+    return (
+        select(TrainingTrigger, MedicalWorker.name, event)
+        .outerjoin(MedicalWorker, MedicalWorker.id == TrainingTrigger.created_by)
+        .outerjoin(event, (event.trigger_id == TrainingTrigger.id) & event.id.in_(newest))
+        .where(TrainingTrigger.deleted_at.is_(None))
+    )
 
 
 def new_patients(*, central: Session, actor: Actor) -> NewData:

@@ -20,6 +20,8 @@ from app.settings import get_settings
 from db.central import Session
 from db.states import SessionEnd, SessionKind
 
+LISTED = 100  # sessions; a program that signs in for each request opens thousands
+
 
 @dataclass(frozen=True)
 class SessionView:
@@ -44,7 +46,7 @@ class SessionView:
 
 
 def own_sessions(*, central: DatabaseSession, actor: Actor) -> list[SessionView]:
-    """List the actor's open sessions, the one that asks first, then the last used."""
+    """List the actor's open sessions, the one that asks first, then the last used; `LISTED` at most."""
     actor.require(Permission.OWN_ACCOUNT)
     this_one = Session.id == actor.session_id
     rows = central.execute(
@@ -60,6 +62,7 @@ def own_sessions(*, central: DatabaseSession, actor: Actor) -> list[SessionView]
         )
         .where(Session.worker_id == actor.worker_id, is_open())
         .order_by(this_one.desc(), Session.last_seen_at.desc())
+        .limit(LISTED)
     )
     return [SessionView(*row) for row in rows]
 

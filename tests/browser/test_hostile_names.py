@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -98,6 +100,21 @@ def _name_everything(product: Product) -> None:
         )
         connection.execute(
             text(
+                "INSERT INTO training_runs (idempotency_key, kind, status, num_rounds, strategy, settings, seed, "
+                "current_round, error, finished_at) SELECT 'hostile', kind, 'failed', num_rounds, strategy, "
+                "settings, seed, 1, :name, now() FROM training_runs WHERE id = 1"
+            ),
+            {"name": names[2]},
+        )
+        connection.execute(
+            text(
+                "INSERT INTO run_events (run_id, severity, message) SELECT id, 'error', :name FROM training_runs "
+                "WHERE idempotency_key = 'hostile'"
+            ),
+            {"name": names[0]},
+        )
+        connection.execute(
+            text(
                 "INSERT INTO promotions (model_version_id, action, worker_id, reason) SELECT v.id, 'propose', w.id, "
                 ":reason FROM model_versions v, medical_workers w WHERE w.email = :email"
             ),
@@ -129,6 +146,7 @@ def _name_everything(product: Product) -> None:
 def _paths(product: Product) -> dict[str, list[str]]:
     patients = Caller(product, DOCTOR).call("GET", "/patients?search=Zq&limit=9")["items"]
     patients = [patient["id"] for patient in patients]
+    run = Caller(product, ADMIN).call("GET", "/training/runs?limit=1")["items"][0]["id"]
     clinic = ["/overview", "/patients", "/patients?q=Zq", "/history", "/model_card"]
     return {
         DOCTOR: [
@@ -148,9 +166,42 @@ def _paths(product: Product) -> dict[str, list[str]]:
             "/models",
             "/triggers",
             "/institutions",
+            "/training",
+            f"/training?run={run}",
+            f"/compare?runs=1,{run}",
+            "/workers",
+            "/account",
+            "/audit",
+            "/system",
         ],
-        MANAGER: ["/overview", "/participation", "/model_card"],
+        MANAGER: [
+            "/overview",
+            "/participation",
+            "/model_card",
+            "/workers",
+            "/audit",
+            "/retention",
+            "/account",
+        ],
     }
+
+
+def _bring_a_file(page: Page, path: str, who: str, seen: Seen) -> None:
+    """Choose a file whose name, headings and cells are hostile."""
+    page.goto(path)
+    chooser = page.locator("[data-testid=stFileUploaderDropzone] input[type=file]")
+    expect(chooser).to_be_attached(timeout=30_000)
+    names = [HOSTILE[mark] for mark in ("Zq1", "Zq3", "Zq5", "Zq7")]
+    content = io.StringIO()
+    csv.writer(content).writerows([names, names, names])
+    name = f"{HOSTILE['Zq2'].replace('/', '_')}.csv"
+    chooser.set_input_files({"name": name, "mimeType": "text/csv", "buffer": content.getvalue().encode()})
+    expect(page.get_by_text("Zq2").first).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("Choose the column of").first).to_be_visible(timeout=30_000)
+    for choice in page.get_by_test_id("stSelectbox").all()[:1]:
+        choice.click()
+    settle(page)
+    _judge(page.evaluate(_FOUND), f"{who} {path} with a file", seen)
 
 
 def _look(page: Page, path: str, who: str, seen: Seen) -> None:
@@ -200,6 +251,8 @@ def test_hostile_names_are_shown_as_typed_on_every_page_to_every_role(
             sign_in(page, who)
             for path in paths:
                 _look(page, path, who, seen)
+                if path in ("/batch", "/patient_import"):
+                    _bring_a_file(page, path, who, seen)
             strays = {
                 url
                 for url in asked

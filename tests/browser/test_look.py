@@ -72,8 +72,10 @@ def places(browser: Browser, product: Product) -> Iterator[Places]:
             "/institutions",
             "/workers",
             "/account",
+            "/audit",
+            "/system",
         ],
-        MANAGER: ["/overview", "/participation", "/workers"],
+        MANAGER: ["/overview", "/participation", "/workers", "/audit", "/retention"],
     }
     states = {}
     for email in paths:

@@ -47,7 +47,7 @@ class Party:
 
     def environment(self, service: str, data: Path) -> dict[str, str]:
         """Return the environment that the image and the compose file give a service, and nothing else."""
-        image = dict(re.findall(r"(\w+)=(\S+)", image_lines("ENV")))
+        image = dict(re.findall(r"(\w+)=(\S*)", image_lines("ENV")))
         given = {**image, **{name: str(value) for name, value in SERVICES[service]["environment"].items()}}
         given = {name: self._here(service, value, data) for name, value in given.items()}
         here = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "HOME": str(data)}

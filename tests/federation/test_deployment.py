@@ -273,7 +273,7 @@ def test_the_hub_sees_the_sites_connected_and_a_run_crosses(deployment: Deployme
     admin = deployment.token("hub", "admin@hub.test")
 
     def connections() -> dict[str, str]:
-        listed = deployment.call("hub", "GET", "/api/institutions", token=admin).json()
+        listed = deployment.call("hub", "GET", "/api/institutions", token=admin).json()["items"]
         return {each["code"]: each["connection"] for each in listed}
 
     _eventually(lambda: connections() == dict.fromkeys(SITES, "connected"), 300)
@@ -380,6 +380,14 @@ def test_what_is_begun_at_one_process_goes_on_at_the_other_and_one_may_be_killed
         "hub-web", port=deployment.webs["hub"][killed], name=f"hub-web-{killed}"
     )
     deployment.processes[f"hub-web-{killed}"] = fresh
+
+
+def test_each_party_backs_up_its_own_database(deployment: Deployment) -> None:
+    for party in PARTIES:
+        deployment.parties[party].once(f"{party}-backup")
+        [folder] = (deployment.parties[party].folder / f"{party}-backup" / "backups").iterdir()
+        names = {path.name for path in folder.iterdir()}
+        assert names == {"manifest.json", "central.dump" if party == "hub" else f"{party}.dump"}
 
 
 def test_one_supervisor_leads_and_a_second_waits(deployment: Deployment) -> None:

@@ -36,6 +36,7 @@ LINES: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "/patients/{patient_id}/erasure"): {"json": {"confirm_patient_id": OF_THE_PATH}},
     ("POST", "/participation/approvals/{run_id}"): {"json": {"approve": True, "settings_sha256": HASH}},
     ("GET", "/problems/{name}"): {},
+    ("DELETE", "/account/sessions/{session_id}"): {},
     ("GET", "/workers/{worker_id}"): {},
     ("PATCH", "/workers/{worker_id}"): {"json": {"row_version": 1, "name": "Mallory"}},
     ("POST", "/workers/{worker_id}/end-sessions"): {},
@@ -78,6 +79,7 @@ NEVER = {
     "version": "v2000000",
     "trigger_id": "2000000",
     "worker_id": "2000000",
+    "session_id": "018f0000-0000-7000-8000-000000000000",
     "code": "nowhere",
     "name": "nothing",
 }
@@ -123,6 +125,7 @@ def foreign(
         "version": ["v1"],
         "trigger_id": [str(trigger)],
         "worker_id": [str(consortium.workers[who].id) for who in ("other_doctor", "admin", "scientist")],
+        "session_id": [str(consortium.actors[who].session_id) for who in ("other_doctor", "admin")],
         "code": ["southwest"],
     }
 

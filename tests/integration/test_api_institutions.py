@@ -73,7 +73,7 @@ def test_institutions_are_listed_deactivated_and_taken_back_in(
     consortium: Consortium, api: TestClient, token_of: TokenOf
 ) -> None:
     admin = token_of("admin")
-    listed = api.get("/institutions", headers=admin).json()
+    listed = api.get("/institutions", headers=admin).json()["items"]
     assert {each["code"]: each["is_active"] for each in listed} == dict.fromkeys(consortium.urls.sites, True)
     reason = {"reason": "It leaves"}
     gone = api.post("/institutions/southeast/deactivate", headers=admin, json=reason)

@@ -31,6 +31,14 @@ WHO_MAY: dict[tuple[str, str], tuple[set[str] | None, dict[str, Any] | None]] = 
     ("post", "/auth/login"): (None, None),
     ("post", "/auth/refresh"): (None, None),
     ("post", "/auth/logout"): (EVERYBODY, None),
+    ("get", "/account"): (EVERYBODY, None),
+    ("put", "/account/password"): (
+        EVERYBODY,
+        {"present_password": "wrong", "new_password": "quite another one"},
+    ),
+    ("get", "/account/sessions"): (EVERYBODY, None),
+    ("delete", "/account/sessions"): (EVERYBODY, None),
+    ("delete", "/account/sessions/{session_id}"): (EVERYBODY, None),
     ("get", "/patients"): (CLINICIANS, None),
     ("post", "/patients"): (CLINICIANS, ENTRY),
     ("get", "/patients/export"): ({DOCTOR}, None),
@@ -164,8 +172,12 @@ def test_every_route_by_every_role(
             if path == "/auth/logout":
                 headers[person] = token_of(person)
             if person in who:
-                # An import without a file is 422, and so is an erasure that names another patient.
-                refused = (401, 403, 500) if path.endswith(("/import", "/erasure")) else (401, 403, 422, 500)
+                # 422: an import without a file, an erasure that names another patient, a wrong present password.
+                refused = (
+                    (401, 403, 500)
+                    if path.endswith(("/import", "/erasure", "/password"))
+                    else (401, 403, 422, 500)
+                )
                 assert status not in refused, (method, path, person, status)
             else:
                 assert status == 403, (method, path, person, status)

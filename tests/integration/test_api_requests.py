@@ -140,11 +140,11 @@ def test_a_run_is_accepted_once_watched_and_cancelled(
     api: TestClient, token_of: TokenOf, consortium: Any
 ) -> None:
     admin = token_of("admin")
-    request = {"num_rounds": 3, "idempotency_key": "press-1"}
-    first = api.post("/training/runs", headers=admin, json=request)
+    press = {**admin, "Idempotency-Key": "press-1"}
+    first = api.post("/training/runs", headers=press, json={"num_rounds": 3})
     assert first.status_code == 202
     assert first.json()["status"] == "queued"
-    assert api.post("/training/runs", headers=admin, json=request).json() == first.json()
+    assert api.post("/training/runs", headers=press, json={"num_rounds": 3}).json() == first.json()
     run_id = first.json()["id"]
     with consortium.central() as central:
         central.add(
@@ -224,9 +224,6 @@ BAD_RUNS: list[tuple[dict[str, Any], str]] = [
     ({"num_rounds": 2.5}, "num_rounds"),
     ({"num_rounds": 10**30}, "num_rounds"),
     ({"strategy": "best"}, "strategy"),
-    ({"idempotency_key": ""}, "idempotency_key"),
-    ({"idempotency_key": "x" * 101}, "idempotency_key"),
-    ({"idempotency_key": "a\x00b"}, "idempotency_key"),
     ({"rounds": 3}, "rounds"),
     ({"kind": "guess"}, "kind"),
     ({"settings": {"local_epochs": 0}}, "local_epochs"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -136,6 +137,7 @@ def ids(
         "worker_id": [str(consortium.workers[who].id) for who in ("other_doctor", "nurse")],
         "code": ["southwest", "northeast"],
         "key_id": ["1"],
+        "session_id": [str(uuid.uuid4())],
         "name": ["not-found"],
     }
 

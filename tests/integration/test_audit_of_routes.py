@@ -84,6 +84,18 @@ LINES = (
     ),
     Line("", "POST", "/auth/refresh", send={"json": {"refresh_token": "unknown"}}, status=401),
     Line("nurse", "POST", "/auth/logout", ("sign_out",), status=204),
+    Line("doctor", "GET", "/account"),
+    Line(
+        "doctor",
+        "PUT",
+        "/account/password",
+        ("password_changed/refused",),
+        send={"json": {"present_password": "wrong", "new_password": "quite another one"}},
+        status=422,
+    ),
+    Line("doctor", "GET", "/account/sessions"),
+    Line("doctor", "DELETE", "/account/sessions", ("sessions_ended",)),
+    Line("doctor", "DELETE", "/account/sessions/{nobody}", status=404),
     Line(
         "doctor",
         "POST",
@@ -278,6 +290,7 @@ LINES = (
 # Which route a line is of, where its path names somebody or something else.
 SAME = {
     "/patients/{nobody}": PATIENT,
+    "/account/sessions/{nobody}": "/account/sessions/{session_id}",
     "/problems/{problem}": "/problems/{name}",
     "/models/{first}/rollback": "/models/{version}/rollback",
     "/models/{third}/reject": "/models/{version}/reject",

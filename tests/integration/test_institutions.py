@@ -48,7 +48,7 @@ ROLES_OF_THIS_TEST = (
 
 def listed(consortium: Consortium) -> dict[str, InstitutionView]:
     with central_session() as central:
-        views = list_institutions(central=central, actor=consortium.actors["admin"])
+        views = list_institutions(central=central, actor=consortium.actors["admin"]).items
     return {view.code: view for view in views}
 
 

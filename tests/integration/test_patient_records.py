@@ -66,7 +66,7 @@ def test_an_edit_is_kept_with_who_when_and_each_field_from_what_to_what(
     )
     assert (edited.last_name, edited.bmi, edited.smoker) == ("King", Decimal("31.235"), "yes")
     assert (edited.row_version, edited.insurance_cost) == (2, Decimal("1234.50"))
-    (change,) = patient_records.changes_of(site=northeast, actor=nurse, patient_id=ada)
+    (change,) = patient_records.changes_of(site=northeast, actor=nurse, patient_id=ada).items
     assert (change.action, change.worker_id, change.worker_name) == ("edited", nurse.worker_id, "The nurse")
     assert change.changes == {
         "last_name": ["Lovelace", "King"],
@@ -227,12 +227,12 @@ def test_a_deleted_patient_is_nowhere_and_comes_back_as_they_were(
         site=northeast, actor=doctor, first_name="Ada", last_name="Lovelace", age=40
     )
     assert duplicates == []
-    deleted = patient_records.recently_deleted(site=northeast, actor=doctor)
+    deleted = patient_records.recently_deleted(site=northeast, actor=doctor).items
     assert [patient.id for patient in deleted] == [ada]
     back = patient_records.restore_patient(site=northeast, actor=doctor, patient_id=ada)
     assert (back.insurance_cost, back.deleted_at) == (Decimal("500.00"), None)
     assert patients.count_patients(site=northeast, actor=doctor) == 1
-    changes = patient_records.changes_of(site=northeast, actor=doctor, patient_id=ada)
+    changes = patient_records.changes_of(site=northeast, actor=doctor, patient_id=ada).items
     assert [change.action for change in changes] == ["restored", "deleted", "edited"]
     with pytest.raises(Conflict):
         patient_records.restore_patient(site=northeast, actor=doctor, patient_id=ada)
@@ -247,11 +247,11 @@ def test_deleting_can_be_undone_for_thirty_days(
     patient_records.delete_patient(site=northeast, actor=doctor, patient_id=ada)
     since = text("UPDATE patients SET deleted_at = now() - CAST(:since AS interval)")
     northeast.execute(since, {"since": "30 days 1 minute"})
-    assert patient_records.recently_deleted(site=northeast, actor=doctor) == []
+    assert patient_records.recently_deleted(site=northeast, actor=doctor).items == []
     with pytest.raises(Conflict, match="more than 30 days ago"):
         patient_records.restore_patient(site=northeast, actor=doctor, patient_id=ada)
     northeast.execute(since, {"since": "29 days 23 hours"})
-    assert patient_records.recently_deleted(site=northeast, actor=doctor) != []
+    assert patient_records.recently_deleted(site=northeast, actor=doctor).items != []
     assert patient_records.restore_patient(site=northeast, actor=doctor, patient_id=ada).id == ada
 
 

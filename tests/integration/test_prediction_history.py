@@ -274,7 +274,7 @@ def test_every_look_at_predictions_leaves_an_access_event(
     keep(ada)
     keep(None)
     prediction_history.history(site=northeast, actor=nurse, filter=PredictionFilter(zone="UTC"))
-    of_ada = prediction_history.predictions_of(site=northeast, actor=nurse, patient_id=ada)
+    of_ada = prediction_history.predictions_of(site=northeast, actor=nurse, patient_id=ada).items
     prediction_history.accuracy_by_month(site=northeast, actor=nurse)
     northeast.commit()
     assert len(of_ada) == 2

@@ -291,7 +291,7 @@ def test_pausing_editing_and_deleting(consortium: Consortium, central: Session, 
     assert (changed.name, changed.kind, changed.settings.records) == ("By patients", "new_records", 200)
     assert changed.next_firings == () and changed.request == BY_RECORDS
     triggers.delete_trigger(central=central, actor=admin, trigger_id=trigger_id)
-    assert triggers.list_triggers(central=central, actor=admin) == []
+    assert triggers.list_triggers(central=central, actor=admin).items == []
     with pytest.raises(NotFound):
         triggers.set_active(central=central, actor=admin, trigger_id=trigger_id, active=True)
     kept = central.scalars(select(AuditEvent.action).order_by(AuditEvent.id)).all()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 SITES = ("northeast", "southwest", "southeast")
 PARTIES = ("hub", *SITES)
-ONCE = ("roles", "migrate")
+ONCE = ("roles", "migrate", "backup")
 PUBLIC = {"superlink_ca"}  # the one file that all parties have
 EACH_SERVICE = pytest.mark.parametrize("name", SERVICES)
 EACH_SITE = pytest.mark.parametrize("site", SITES)
@@ -43,7 +45,7 @@ def _secrets(name: str) -> set[str]:
 def test_a_hub_and_sites_each_with_its_own_database_and_proxy() -> None:
     expected = {"hub-federation"}
     for party in PARTIES:
-        expected |= {f"{party}-{part}" for part in ("database", "roles", "migrate", "web", "proxy")}
+        expected |= {f"{party}-{part}" for part in ("database", "web", "proxy", *ONCE)}
     expected |= {f"{site}-supernode" for site in SITES}
     assert set(SERVICES) == expected
 
@@ -149,7 +151,7 @@ def test_secrets_are_read_from_files_and_a_bad_file_is_named(tmp_path: Path) -> 
 def test_a_sites_database_is_on_its_own_network_alone(site: str) -> None:
     assert SERVICES[f"{site}-database"]["networks"] == [site]
     on_it = {name for name, service in SERVICES.items() if site in service["networks"]}
-    parts = ("database", "roles", "migrate", "supernode", "web")
+    parts = ("database", "supernode", "web", *ONCE)
     assert on_it == {f"{site}-{part}" for part in parts}
     assert COMPOSE["networks"][site] == {"internal": True}
     assert "ports" not in SERVICES[f"{site}-database"]
@@ -202,10 +204,18 @@ def test_the_web_application_believes_its_own_proxy_only(party: str) -> None:
     assert environment["PUBLIC_URL"].endswith(f":{port}")
 
 
-def test_one_more_site_is_a_profile() -> None:
-    with_profile = {name for name, service in SERVICES.items() if "profiles" in service}
-    assert with_profile == {name for name in SERVICES if _party(name) == "southeast"}
-    assert all(SERVICES[name]["profiles"] == ["southeast"] for name in with_profile)
+def test_one_more_site_is_a_profile_and_a_backup_is_made_when_it_is_asked_for() -> None:
+    profiles = {name: service.get("profiles") for name, service in SERVICES.items()}
+    for name, profile in profiles.items():
+        backup = name.endswith("backup")
+        site = ["southeast-backup" if backup else "southeast"]
+        assert profile == (site if _party(name) == "southeast" else ["backup"] if backup else None)
+
+
+def test_the_file_is_valid_by_the_compose_specification() -> None:
+    words = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
+    checked = subprocess.run([*words, "docker-compose.yml"], cwd=PROJECT_ROOT, capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
 def test_what_is_used_is_declared() -> None:
