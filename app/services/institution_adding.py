@@ -125,34 +125,37 @@ def add_institution(
 
 def site_commands(code: str) -> str:
     """Return what is run at a hospital to set up its Site, as lines of a shell; values in angle brackets are theirs."""
-    database = f"postgresql+psycopg2://site_{code}:<password>@<database host>:5432/site_{code}"
+    scheme, server = "postgresql+psycopg2://", "<database host>:5432"
+    owner, app, train = (
+        f"{scheme}{role}site_{code}:<password {number}>@{server}/site_{code}"
+        for number, role in enumerate(("", "app_", "train_"), start=1)
+    )
     return "\n".join(
         [
-            "# 1. On the hospital's own PostgreSQL server: a role and a database that nobody else may enter",
-            f"createuser --pwprompt site_{code}",
-            f"createdb --owner=site_{code} site_{code}",
-            f"psql -c 'REVOKE ALL ON DATABASE site_{code} FROM PUBLIC'",
+            "# 1. Three roles, a database that nobody else may enter, and its tables. The passwords are yours;",
+            "#    only these two commands need those of the server's administrator and of the tables' owner",
+            f"export ADMIN_DATABASE_URL='{scheme}postgres:<password of the administrator>@{server}/postgres'",
+            f'export SITE_OWNER_DATABASE_URLS=\'{{"{code}": "{owner}"}}\'',
+            f'export SITE_DATABASE_URLS=\'{{"{code}": "{app}"}}\'',
+            f'export SITE_TRAIN_DATABASE_URLS=\'{{"{code}": "{train}"}}\'',
+            "python -m db.roles && python -m db.migrate",
+            "unset ADMIN_DATABASE_URL SITE_OWNER_DATABASE_URLS SITE_TRAIN_DATABASE_URLS",
             "",
-            "# 2. The tables, with the same version of this software as the consortium's hub",
-            f"INSTITUTION={code} \\",
-            f"SITE_DATABASE_URL='{database}' \\",
-            "python -m db.migrate",
-            "",
-            "# 3. The key of its SuperNode; register the public half, which is printed, on the hub's Institutions page",
+            "# 2. The key of its SuperNode; register the public half, which is printed, on the hub's Institutions page",
             "python -m fl.runtime.supernode_key supernode.key",
             "",
-            "# 4. The SuperNode, which trains on the hospital's patients; keep it running. The hub hands out ca.pem",
+            "# 3. The SuperNode, which trains on the hospital's patients; keep it running. The hub hands out ca.pem",
             f"INSTITUTION={code} \\",
-            f"SITE_DATABASE_URL='{database}' \\",
+            f"SITE_DATABASE_URL='{train}' \\",
             "SUPERNODE_KEY=supernode.key \\",
             "SUPERLINK_ADDRESS=<address of the hub>:8000 \\",
             "SUPERLINK_ROOT_CERTIFICATES=ca.pem \\",
             "python -m fl.runtime.supernode",
             "",
-            "# 5. The application for the hospital's people",
+            "# 4. The application for the hospital's people; the consortium gives the address of its database",
             "FEDERATION=false \\",
-            "CENTRAL_DATABASE_URL='<given by the consortium>' \\",
-            f'SITE_DATABASE_URLS=\'{{"{code}": "{database}"}}\' \\',
+            f"CENTRAL_DATABASE_URL='{scheme}central_{code}:<password given>@<host given>:5432/central' \\",
+            f'SITE_DATABASE_URLS=\'{{"{code}": "{app}"}}\' \\',
             "JWT_SECRET='<a random key of 32 characters or more>' \\",
             "python -m streamlit run app/main.py",
         ]

@@ -20,7 +20,6 @@ from app.services.institution_adding import (
     NewPerson,
     add_institution,
     database_is_made_here,
-    site_commands,
 )
 from app.services.institutions import InstitutionView, list_institutions, set_active
 from app.settings import get_settings
@@ -205,24 +204,6 @@ def test_where_the_site_is_run_elsewhere_the_hospital_gets_its_accounts_and_the_
     assert (event.action, event.target) == ("institution_added", "institution lakeside")
     with pytest.raises(SiteUnavailable):
         _open_as(consortium, "lakeside")
-
-
-def test_the_commands_name_what_the_programs_read() -> None:
-    commands = site_commands("lakeside")
-    for needed in (
-        "INSTITUTION=lakeside",
-        "SITE_DATABASE_URL=",
-        "SUPERLINK_ADDRESS=",
-        "python -m fl.runtime.supernode_key",
-        "SUPERNODE_KEY=",
-        "SUPERLINK_ROOT_CERTIFICATES=",
-        "python -m fl.runtime.supernode",
-        "python -m db.migrate",
-        "CENTRAL_DATABASE_URL=",
-        'SITE_DATABASE_URLS=\'{"lakeside"',
-        "JWT_SECRET=",
-    ):
-        assert needed in commands
 
 
 @pytest.mark.parametrize(
