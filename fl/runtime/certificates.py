@@ -113,6 +113,16 @@ def renew_certificate(directory: Path) -> CertificateFiles:
     return files
 
 
+def certificates_of_machine(directory: Path) -> CertificateFiles:
+    """Return certificates for this machine's own addresses, made or renewed where they are missing or end soon."""
+    files = CertificateFiles(directory)
+    if not files.server.exists():
+        return make_certificates(directory, [])
+    if expires_at(files.server) < datetime.now(UTC) + timedelta(days=WARN_DAYS):
+        return renew_certificate(directory)
+    return files
+
+
 def expires_at(certificate: Path) -> datetime:
     """Return until when a certificate is valid.
 

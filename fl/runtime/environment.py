@@ -9,6 +9,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from fl.runtime.certificates import certificates_of_machine
+
 PROJECT_ROOT = Path(__file__).resolve().parent.parent.parent
 # Carried by every process of a federation, whoever started it: the data folder that it belongs to.
 FEDERATION_MARK = "FEDCOST_FEDERATION"
@@ -80,10 +82,15 @@ class SupervisorEnvironment:
                     "FLOWER_RUNTIME=stock is for one machine: Flower's own SuperLink lets whoever reaches it start "
                     "programs. Use warm; unmodified SuperNodes may connect to it."
                 )
+        data_dir = Path(os.environ.get("DATA_DIR", PROJECT_ROOT / ".data")).resolve()
+        if runtime == "stock" and tls is None:
+            # Unmodified, a SuperNode shows its key over TLS only.
+            files = certificates_of_machine(data_dir / "certificates")
+            tls = TlsFiles(files.ca, files.server, files.server_key)
         return cls(
             central_database_url=os.environ["CENTRAL_DATABASE_URL"],
             site_train_database_urls=json.loads(os.environ.get("SITE_TRAIN_DATABASE_URLS", "{}")),
-            data_dir=Path(os.environ.get("DATA_DIR", PROJECT_ROOT / ".data")).resolve(),
+            data_dir=data_dir,
             runtime=runtime,
             superlink_host=host,
             superlink_port=int(os.environ.get("SUPERLINK_PORT", "0")),

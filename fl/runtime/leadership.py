@@ -84,9 +84,9 @@ class Leadership:
     def let_go(self) -> None:
         """Close the connection, and with it the lock."""
         if self._connection is not None:
-            # Invalidated, so that the pool does not hand out a connection that holds the lock.
+            # Closed for good: the pool must not hand out a connection that holds the lock.
             with suppress(SQLAlchemyError):
-                self._connection.invalidate()
+                self._connection.detach()
             with suppress(SQLAlchemyError):
                 self._connection.close()
             self._connection = None

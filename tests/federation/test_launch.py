@@ -197,7 +197,7 @@ def test_an_institution_that_was_added_is_there_after_every_kind_of_start(
             "doctor": {"name": "Dr. Dov Lake", "email": "dov@lakeside.example.org"},
         },
     )
-    password = "lakeside wetlands at dawn"
+    password = "harbour lantern twelve"
     with Session(create_engine(EmbeddedPostgres(data_dir).url("central"))) as central:
         _, _, token = added["accounts"][1]["link"]["link"].partition("#")
         choose_password(central, token=token, password=password)
