@@ -36,6 +36,7 @@ from api.document import complete
 from api.document_page import document_page
 from api.limits import BodyLimit
 from api.rate_limits import AddressLimit
+from api.routing import add_routes
 from app.request_id import RequestIds
 from app.version import VERSION
 
@@ -89,14 +90,13 @@ def create_api() -> FastAPI:
         redirect_slashes=False,
         redoc_url=None,
         openapi_url="/openapi.json",
-        generate_unique_id_function=lambda route: route.name,
     )
     api.add_middleware(BodyLimit)
     api.add_middleware(AddressLimit)
     errors.install(api)
     api.add_route("/docs", _show_document, include_in_schema=False)
     for router in ROUTERS:
-        api.include_router(router)
+        add_routes(api, router)
     return api
 
 

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 from fastapi import Depends, HTTPException, Query, Request, Response
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from starlette.concurrency import run_in_threadpool
 
 from api.idempotency import answered_once
+from api.quick_threads import in_quick_thread
 from app.actor import Actor
 from app.auth.tokens import actor_for_access_token
 from app.databases import central_lookup
@@ -70,8 +70,8 @@ class GuardedRoute(APIRoute):
         async def guarded(request: Request) -> Response:
             credentials = await _bearer(request)
             # Asking again who is calling changes nothing.
-            await run_in_threadpool(
-                outlasting, lambda: _admit(request, credentials, self.permissions), repeatable=True
+            await in_quick_thread(
+                lambda: outlasting(lambda: _admit(request, credentials, self.permissions), repeatable=True)
             )
             if "\0" in request.scope["path"]:
                 raise HTTPException(404)  # no id has it, and no database takes it

@@ -5,9 +5,10 @@ from __future__ import annotations
 import uuid
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import Depends, Request
 
-from api.dependencies import GuardedRoute, May, caller_address
+from api.dependencies import May, caller_address
+from api.routing import Routes
 from api.schemas import errors
 from api.schemas_auth import AccountAnswer, PasswordChange, SessionAnswer, TokenAnswer
 from api.schemas_workers import EndedAnswer
@@ -20,7 +21,7 @@ from app.permissions import Permission
 from app.services import worker_sessions
 from db.states import SessionKind
 
-router = APIRouter(prefix="/account", tags=["account"], route_class=GuardedRoute)
+router = Routes("/account", "account")
 Anybody = Annotated[Actor, Depends(May(Permission.OWN_ACCOUNT))]
 
 

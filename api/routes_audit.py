@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import Depends, Query, Response
 
-from api.dependencies import GuardedRoute, May
+from api.dependencies import May
 from api.files import DOWNLOAD_RESPONSE, download
+from api.routing import Routes
 from api.schemas import Items, errors
 from api.schemas_audit import AuditEventAnswer, AuditExportQuery, AuditQuery, ChainAnswer
 from app.actor import Actor
 from app.permissions import Permission
 from app.services import audit_reading
 
-router = APIRouter(prefix="/audit", tags=["audit"], route_class=GuardedRoute)
+router = Routes("/audit", "audit")
 Reader = Annotated[Actor, Depends(May(Permission.AUDIT_READ))]
 
 EXPORTED = (

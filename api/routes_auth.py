@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import Depends, Request
 
-from api.dependencies import GuardedRoute, May, caller_address
+from api.dependencies import May, caller_address
+from api.routing import Routes
 from api.schemas import errors
 from api.schemas_auth import LoginRequest, RefreshRequest, TokenAnswer
 from api.tokens import first_tokens, next_tokens
@@ -18,9 +19,9 @@ from app.databases import central_session
 from app.permissions import Permission
 from db.states import SessionKind
 
-router = APIRouter(prefix="/auth", tags=["auth"])
+router = Routes("/auth", "auth", guarded=False)
 # What needs a token; the two above it are how one is got.
-signed_in = APIRouter(prefix="/auth", tags=["auth"], route_class=GuardedRoute)
+signed_in = Routes("/auth", "auth")
 
 
 @router.post("/login", responses=errors(400, 401, 413, 422, 503, token=False))

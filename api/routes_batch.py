@@ -6,14 +6,15 @@ import math
 import uuid
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import Depends, Query, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 
-from api.dependencies import GuardedRoute, May
+from api.dependencies import May
 from api.errors import InvalidTable
 from api.files import CSV, EXCEL, SentFile, download, file_body, mapping_of, sent_file
 from api.filters import patient_filter
+from api.routing import Routes
 from api.schemas import errors, features_of
 from api.schemas_predictions import MOST_ROWS, BatchAnswer, BatchRequest, BatchRow
 from app.actor import Actor
@@ -25,7 +26,7 @@ from app.services.batch import BatchResult
 from app.services.tabular import read_table
 from fl.features import FEATURE_NAMES, FieldProblem
 
-router = APIRouter(prefix="/predictions", tags=["predictions"], route_class=GuardedRoute)
+router = Routes("/predictions", "predictions")
 BatchPredictor = Annotated[Actor, Depends(May(Permission.PREDICT_BATCH))]
 
 _JSON_BODY = {"schema": {"$ref": "#/components/schemas/BatchRequest"}}

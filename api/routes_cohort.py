@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends
+from fastapi import Depends
 
-from api.dependencies import GuardedRoute, May
+from api.dependencies import May
+from api.routing import Routes
 from api.schemas import errors
 from api.schemas_cohort import CohortAnswer
 from app.actor import Actor
@@ -14,7 +15,7 @@ from app.databases import central_read_session
 from app.permissions import Permission
 from app.services import cohort
 
-router = APIRouter(prefix="/cohort", tags=["training"], route_class=GuardedRoute)
+router = Routes("/cohort", "training")
 Reader = Annotated[Actor, Depends(May(Permission.COHORT_READ))]
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import uuid
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends
+from fastapi import Depends
 
-from api.dependencies import GuardedRoute, May
+from api.dependencies import May
+from api.routing import Routes
 from api.schemas import errors
 from api.schemas_erasure import ErasedAnswer, ErasureRequest, PersonAnswer
 from app.actor import Actor
@@ -15,7 +16,7 @@ from app.databases import site_session
 from app.permissions import Permission
 from app.services import erasure
 
-router = APIRouter(prefix="/patients", tags=["patients"], route_class=GuardedRoute)
+router = Routes("/patients", "patients")
 Exporter = Annotated[Actor, Depends(May(Permission.PATIENTS_EXPORT))]
 Eraser = Annotated[Actor, Depends(May(Permission.PATIENTS_ERASE))]
 

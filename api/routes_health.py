@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 
+from api.routing import Routes
 from api.schemas_auth import HealthAnswer, ReadyAnswer
 from app.databases import central_session
 from app.errors import CentralUnavailable
 from app.services import monitoring, system
 from app.version import VERSION
 
-router = APIRouter(tags=["health"])
+router = Routes("", "health", guarded=False)
 
 
 @router.get("/health", responses={503: {"model": HealthAnswer}})

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import Depends, Query
 
-from api.dependencies import GuardedRoute, May
+from api.dependencies import May
 from api.errors import InvalidTable
 from api.files import SentFile, file_body, mapping_of, sent_file
+from api.routing import Routes
 from api.schemas import errors
 from api.schemas_patients import ImportAnswer
 from app.actor import Actor
@@ -18,7 +19,7 @@ from app.services import imports
 from app.services.import_mapping import FIELD_BY_NAME
 from app.services.tabular import read_table
 
-router = APIRouter(prefix="/patients", tags=["patients"], route_class=GuardedRoute)
+router = Routes("/patients", "patients")
 Importer = Annotated[Actor, Depends(May(Permission.PATIENTS_IMPORT))]
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import Depends, Request
 
-from api.dependencies import Cursor, GuardedRoute, Limit, May
+from api.dependencies import Cursor, Limit, May
 from api.links import answered_link
+from api.routing import Routes
 from api.schemas import Items, errors
 from api.schemas_institutions import (
     AddedAnswer,
@@ -27,7 +28,7 @@ from app.permissions import Permission
 from app.services import institution_adding, institutions, participation
 from app.services.institution_adding import NewPerson
 
-router = APIRouter(tags=["institutions"], route_class=GuardedRoute)
+router = Routes("", "institutions")
 Decider = Annotated[Actor, Depends(May(Permission.PARTICIPATION))]
 Manager = Annotated[Actor, Depends(May(Permission.INSTITUTIONS_MANAGE))]
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import Depends, Query
 
-from api.dependencies import Cursor, GuardedRoute, Limit, May
+from api.dependencies import Cursor, Limit, May
+from api.routing import Routes
 from api.schemas import Items, errors
 from api.schemas_models import ModelCardAnswer, ModelMetricsAnswer, ModelStatusAnswer, VersionAnswer
 from app.actor import Actor
@@ -14,7 +15,7 @@ from app.databases import central_read_session, central_session
 from app.permissions import Permission
 from app.services import model_card, models
 
-router = APIRouter(prefix="/model", tags=["model"], route_class=GuardedRoute)
+router = Routes("/model", "model")
 VERSION_NAME = r"^[!-~]+$"
 Reader = Annotated[Actor, Depends(May(Permission.MODEL_CARD))]
 Comparer = Annotated[Actor, Depends(May(Permission.MODELS_READ))]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import uuid
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import Depends, Query, Response
 
 from api.conditional import ETAG_HEADER, IfMatch, IfNoneMatch, etag_of, is_known, seen_version
-from api.dependencies import Cursor, GuardedRoute, Limit, May
+from api.dependencies import Cursor, Limit, May
 from api.errors import DuplicatePatient
 from api.files import DOWNLOAD_RESPONSE, download
 from api.filters import PatientExportQuery, PatientListQuery, patient_filter
+from api.routing import Routes
 from api.schemas import Items, errors, features_of
 from api.schemas_patients import (
     CostDistributionAnswer,
@@ -32,7 +33,7 @@ from app.services import patient_entry, patient_records, patients, prediction_hi
 from app.services.paging import MAX_PAGE
 from fl.features import FEATURE_NAMES, TARGET_NAME
 
-router = APIRouter(prefix="/patients", tags=["patients"], route_class=GuardedRoute)
+router = Routes("/patients", "patients")
 Reader = Annotated[Actor, Depends(May(Permission.PATIENTS_READ))]
 Writer = Annotated[Actor, Depends(May(Permission.PATIENTS_WRITE))]
 Deleter = Annotated[Actor, Depends(May(Permission.PATIENTS_DELETE))]

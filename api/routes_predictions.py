@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import Depends, Query, Response
 
-from api.dependencies import GuardedRoute, May
+from api.dependencies import May
 from api.files import DOWNLOAD_RESPONSE, download
 from api.filters import AccuracyQuery, HistoryExportQuery, HistoryQuery, prediction_filter
+from api.quick_threads import in_quick_thread
+from api.routing import Routes
 from api.schemas import Items, errors, features_of
 from api.schemas_predictions import (
     AccuracyAnswer,
@@ -28,7 +30,7 @@ from app.waiting import outlasting
 from db.site import Prediction
 from fl.features import FEATURE_NAMES
 
-router = APIRouter(prefix="/predictions", tags=["predictions"], route_class=GuardedRoute)
+router = Routes("/predictions", "predictions")
 Predictor = Annotated[Actor, Depends(May(Permission.PREDICT))]
 Exporter = Annotated[Actor, Depends(May(Permission.PATIENTS_EXPORT))]
 
@@ -45,7 +47,7 @@ _FOUND = (
 
 
 @router.post("", response_model=NewPredictionAnswer, responses=errors(400, 404, 409, 413, 422, 503))
-def predict(actor: Predictor, request: PredictionRequest) -> Any:
+async def predict(actor: Predictor, request: PredictionRequest) -> Any:
     """Predict the cost of one patient with the model in use, and keep the prediction."""
     prediction_id = predictions.new_prediction_id()
 
@@ -60,10 +62,10 @@ def predict(actor: Predictor, request: PredictionRequest) -> Any:
                 prediction_id=prediction_id,
             )
 
-    saved = outlasting(keep, repeatable=True)
+    saved = await in_quick_thread(lambda: outlasting(keep, repeatable=True))
     made = vars(PredictionAnswer.model_validate(saved))
     answer = NewPredictionAnswer(**made, cautions=predictions.cautions_for(saved.inputs))
-    # Checked and written in this thread: FastAPI would wait for another one to do it.
+    # Checked and written here: FastAPI would do it again.
     return Response(answer.model_dump_json(), media_type="application/json")
 
 

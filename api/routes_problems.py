@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
-
 from api.problems import KINDS
+from api.routing import Routes
 from api.schemas import Answer, errors
 from app.errors import NotFound
 
-router = APIRouter(prefix="/problems", tags=["problems"])
+router = Routes("/problems", "problems", guarded=False)
 
 
 class ProblemKind(Answer):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Query, Response
+from fastapi import Depends, Path, Query, Response
 
-from api.dependencies import Cursor, GuardedRoute, Limit, May
+from api.dependencies import Cursor, Limit, May
 from api.files import FORM, SentFile, sent_file
 from api.routes_models import VERSION_NAME
+from api.routing import Routes
 from api.schemas import Items, errors
 from api.schemas_models import VersionAnswer
 from api.schemas_registry import DecisionRequest, ReasonRequest, RegisteredAnswer, ShadowRequest
@@ -17,7 +18,7 @@ from app.databases import central_session
 from app.permissions import Permission
 from app.services import model_comparison, model_files, models, registry, registry_history, shadow
 
-router = APIRouter(prefix="/models", tags=["models"], route_class=GuardedRoute)
+router = Routes("/models", "models")
 Comparer = Annotated[Actor, Depends(May(Permission.MODELS_READ))]
 Decider = Annotated[Actor, Depends(May(Permission.PROMOTE))]
 Proposer = Annotated[Actor, Depends(May(Permission.PROMOTION_PROPOSE))]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends
+from fastapi import Depends
 
-from api.dependencies import GuardedRoute, May
+from api.dependencies import May
+from api.routing import Routes
 from api.schemas import errors
 from api.schemas_retention import RetentionAnswer, RetentionJobAnswer, RetentionRequest
 from app.actor import Actor
@@ -14,7 +15,7 @@ from app.permissions import Permission
 from app.services import retention
 from app.services.audit_reading import OpenTrail, trail_opened
 
-router = APIRouter(prefix="/retention", tags=["retention"], route_class=GuardedRoute)
+router = Routes("/retention", "retention")
 Keeper = Annotated[Actor, Depends(May(Permission.RETENTION))]
 
 

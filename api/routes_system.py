@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends
+from fastapi import Depends
 
-from api.dependencies import GuardedRoute, May
+from api.dependencies import May
+from api.routing import Routes
 from api.schemas import errors
 from api.schemas_system import SystemAnswer
 from app.actor import Actor
@@ -14,7 +15,7 @@ from app.databases import central_read_session, central_session
 from app.permissions import Permission
 from app.services import system
 
-router = APIRouter(prefix="/system", tags=["system"], route_class=GuardedRoute)
+router = Routes("/system", "system")
 Reader = Annotated[Actor, Depends(May(Permission.SYSTEM_READ))]
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import Depends, Query
 
-from api.dependencies import Cursor, GuardedRoute, Limit, May
+from api.dependencies import Cursor, Limit, May
+from api.routing import Routes
 from api.schemas import Items, errors
 from api.schemas_training import (
     ComparisonAnswer,
@@ -23,7 +24,7 @@ from app.permissions import Permission
 from app.services import monitoring, run_compare, run_list, run_log, training
 from db.states import RunKind
 
-router = APIRouter(prefix="/training/runs", tags=["training"], route_class=GuardedRoute)
+router = Routes("/training/runs", "training")
 Controller = Annotated[Actor, Depends(May(Permission.TRAINING_CONTROL))]
 Reader = Annotated[Actor, Depends(May(Permission.TRAINING_READ))]
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends
+from fastapi import Depends
 
-from api.dependencies import Cursor, GuardedRoute, Limit, May
+from api.dependencies import Cursor, Limit, May
+from api.routing import Routes
 from api.schemas import Items, errors
 from api.schemas_triggers import QueueAnswer, TriggerAnswer, TriggerBody, TriggerEventAnswer
 from app.actor import Actor
@@ -16,7 +17,7 @@ from app.services import run_queue, triggers
 from app.services.trigger_request import TriggerRequest
 from app.services.triggers import TriggerView
 
-router = APIRouter(tags=["triggers"], route_class=GuardedRoute)
+router = Routes("", "triggers")
 Controller = Annotated[Actor, Depends(May(Permission.TRAINING_CONTROL))]
 Reader = Annotated[Actor, Depends(May(Permission.TRAINING_READ))]
 

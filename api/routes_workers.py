@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi import Depends, Path, Query, Request
 
-from api.dependencies import Cursor, GuardedRoute, Limit, May
+from api.dependencies import Cursor, Limit, May
 from api.links import answered_link
+from api.routing import Routes
 from api.schemas import Items, errors
 from api.schemas_workers import (
     AddedWorkerAnswer,
@@ -25,7 +26,7 @@ from app.services.paging import LARGEST_ID
 from app.services.worker_list import WorkerFilter
 from db.states import Role
 
-router = APIRouter(prefix="/workers", tags=["workers"], route_class=GuardedRoute)
+router = Routes("/workers", "workers")
 Administrator = Annotated[Actor, Depends(May(Permission.WORKERS_MANAGE))]
 WorkerId = Annotated[int, Path(ge=1, le=LARGEST_ID)]
 

@@ -58,8 +58,7 @@ def central_lookup() -> Iterator[Session]:
     """
     url = get_settings().central_database_url.get_secret_value()
     silent = CentralUnavailable(_CENTRAL_SILENT)
-    session = _sessions(url)(bind=engine_for(url).execution_options(isolation_level="AUTOCOMMIT"))
-    with _answering(session, silent):
+    with _answering(session := _lookups(url)(), silent):
         yield session
 
 
@@ -166,6 +165,13 @@ def _sessions(url: str) -> sessionmaker[Session]:
     if url == get_settings().central_database_url.get_secret_value():
         call_after_writes(sessions, _tell_replica)
     return sessions
+
+
+@cache
+def _lookups(url: str) -> sessionmaker[Session]:
+    """Return the factory of sessions whose statements each stand alone."""
+    engine = _sessions(url).kw["bind"]  # whose connections wait
+    return sessionmaker(engine.execution_options(isolation_level="AUTOCOMMIT"), expire_on_commit=False)
 
 
 def _replica() -> ReadReplica | None:

@@ -12,9 +12,10 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from secrets import token_urlsafe
 from typing import Any
 
 import httpx
@@ -36,6 +37,7 @@ from db.states import ENDED_STATUSES, Role, RunStatus
 from fl.settings import RunSettings
 
 EACH_SECOND, SECONDS, SESSIONS, CONNECTIONS = 200, 60, 50, 100
+PROCESSES = 2
 THINK = 15.0  # seconds that a person reads a page before the next
 ROWS = 400  # patients of each hospital
 PAGES = ["overview", "patients", "history", "predict", "model_card"]
@@ -79,13 +81,13 @@ def staff(urls: DatabaseUrls) -> tuple[list[str], list[str]]:
 
 
 def plan_of(
-    address: str, emails: list[str], urls: DatabaseUrls, arguments: argparse.Namespace
+    addresses: list[str], emails: list[str], urls: DatabaseUrls, arguments: argparse.Namespace
 ) -> dict[str, Any]:
-    """Sign the doctors in and write what each will send."""
+    """Sign the doctors in and write what each will send; connections are shared out over the addresses."""
     tokens, bodies = [], []
     for number, email in enumerate(emails):
         answer = httpx.post(
-            f"{address}/api/auth/login", json={"email": email, "password": PASSWORD}, timeout=60
+            f"{addresses[0]}/api/auth/login", json={"email": email, "password": PASSWORD}, timeout=60
         )
         answer.raise_for_status()
         tokens.append(answer.json()["access_token"])
@@ -99,7 +101,7 @@ def plan_of(
             ]
         )
     return {
-        "address": address,
+        "addresses": addresses,
         "tokens": tokens,
         "bodies": bodies,
         "count": arguments.each_second * arguments.seconds,
@@ -175,7 +177,7 @@ def loaded(folder: Path, plan: dict[str, Any], secrets: list[str], seconds: int)
     requests, pages = folder / "requests.json", folder / "pages.json"
     (folder / "plan.json").write_text(json.dumps({**plan, "result": str(requests)}))
     of_pages = {
-        "address": plan["address"],
+        "addresses": plan["addresses"],
         "secrets": secrets,
         "cookie": "fedcost_session",
         "pages": PAGES,
@@ -227,6 +229,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--each-second", type=int, default=EACH_SECOND)
     parser.add_argument("--seconds", type=int, default=SECONDS)
+    parser.add_argument("--processes", type=int, default=PROCESSES, help="web processes, as behind a proxy")
     parser.add_argument("--quiet", action="store_true", help="no Run, no restart, no open pages")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -242,8 +245,13 @@ def main() -> None:
             with Consortium(urls, folder / "federation") as consortium:
                 consortium.wait_until_up(300)
                 consortium.wait_for(consortium.request_run(num_rounds=2), RunStatus.COMPLETED, timeout=300)
-                with served("app.main:app", urls, folder) as port:
-                    plan = plan_of(f"http://127.0.0.1:{port}", emails, urls, arguments)
+                with ExitStack() as stack:
+                    secret = token_urlsafe(32)
+                    ports = [
+                        stack.enter_context(served("app.main:app", urls, folder, JWT_SECRET=secret))
+                        for _ in range(arguments.processes)
+                    ]
+                    plan = plan_of([f"http://127.0.0.1:{port}" for port in ports], emails, urls, arguments)
                     if arguments.quiet:
                         requests, pages = loaded(folder, plan, [], arguments.seconds)
                     else:

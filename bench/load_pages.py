@@ -31,12 +31,12 @@ class Session:
     async def live(self, until: float) -> None:
         """Connect and redraw until the time is over; what goes wrong is counted."""
         headers = {"Cookie": f"{self.plan['cookie']}={self.plan['secrets'][self.number]}"}
-        address = self.plan["address"].replace("http", "ws", 1) + "/_stcore/stream"
+        address = self.plan["addresses"][self.number % len(self.plan["addresses"])]
         await asyncio.sleep(self.chance.uniform(0, self.plan["think"]))
         try:
             async with connect(
-                address,
-                origin=self.plan["address"],
+                address.replace("http", "ws", 1) + "/_stcore/stream",
+                origin=address,
                 additional_headers=headers,
                 subprotocols=["streamlit"],
                 max_size=None,

@@ -14,12 +14,13 @@ import gevent
 from locust import FastHttpUser, constant, events, task
 
 _PLAN = json.loads(Path(os.environ["LOAD_PLAN"]).read_text())
+_ADDRESSES: list[str] = _PLAN["addresses"]
 _TOKENS: list[str] = _PLAN["tokens"]
 _BODIES: list[list[str]] = _PLAN["bodies"]  # of each token's hospital
 _COUNT: int = _PLAN["count"]
 _EACH_SECOND: float = _PLAN["each_second"]
 
-_numbers = itertools.count()
+_numbers, _users = itertools.count(), itertools.count()
 _took: list[float] = []  # milliseconds from when it was due
 _ids: list[str] = []
 _errors: Counter[str] = Counter()
@@ -30,9 +31,12 @@ class Clinician(FastHttpUser):
     """One connection; takes whichever prediction is due next."""
 
     wait_time = constant(0)
-    host = _PLAN["address"]
     network_timeout = connection_timeout = 60.0
     max_retries = 0  # one that is sent is answered, or is an error
+
+    def __init__(self, environment: Any) -> None:
+        self.host = _ADDRESSES[next(_users) % len(_ADDRESSES)]
+        super().__init__(environment)
 
     @task
     def predict(self) -> None:

@@ -8,7 +8,6 @@ import itertools
 import json
 import os
 import secrets
-import socket
 import subprocess
 import sys
 import threading
@@ -18,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bench.hospital import EMAIL, Hospital
+from db.ports import free_port
 from db.provision import DatabaseUrls
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
@@ -31,11 +31,9 @@ def serving(application: str, hospital: Hospital, data_dir: Path) -> contextlib.
 
 
 @contextmanager
-def served(application: str, urls: DatabaseUrls, data_dir: Path) -> Iterator[int]:
+def served(application: str, urls: DatabaseUrls, data_dir: Path, **variables: str) -> Iterator[int]:
     """Serve an application on databases in a process of its own; yields the port."""
-    with socket.socket() as free:
-        free.bind((HOST, 0))
-        port = int(free.getsockname()[1])
+    port = free_port()
     environment = {
         **os.environ,
         "HOST": HOST,
@@ -46,9 +44,10 @@ def served(application: str, urls: DatabaseUrls, data_dir: Path) -> Iterator[int
         "CENTRAL_DATABASE_URL": urls.app_central,
         "SITE_DATABASE_URLS": json.dumps(urls.app_sites),
         "JWT_SECRET": secrets.token_urlsafe(32),
+        **variables,
     }
     command = [sys.executable, "-m", "uvicorn", application, "--host", HOST, "--port", str(port)]
-    log_path = data_dir / f"{application.partition(':')[0]}.log"
+    log_path = data_dir / f"{application.partition(':')[0]}-{port}.log"
     with log_path.open("wb") as log:
         process = subprocess.Popen(
             [*command, "--log-level", "warning"],

@@ -24,6 +24,7 @@ from fl.run_evaluation import conduct_evaluation
 from fl.run_federated import conduct_federated
 from fl.run_least_squares import conduct_least_squares
 from fl.runtime.flower_messages import pull_objects_quickly
+from fl.runtime.priority import give_way
 from fl.site_binding import RegisteredKeys, SiteBinding
 from fl.transactions import DISK_FULL, DiskFull
 
@@ -42,6 +43,7 @@ CONDUCTORS: dict[RunKind, Callable[[Roster], None]] = {
 @app.main()
 def main(grid: Grid, context: Context) -> None:
     """Take one Run, in the process that Flower started for it."""
+    give_way()
     configure_logs("serverapp", stream=_log_file())
     take_run(grid, context)
 

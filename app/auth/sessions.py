@@ -193,7 +193,7 @@ def _actor(
     person_acts: bool,
 ) -> Actor:
     whose = _whose(by, get_settings().session_idle_minutes)
-    row = central.execute(whose, {"session": session}).one_or_none()
+    row = central.connection().execute(whose, {"session": session}).one_or_none()
     if row is None:
         raise SessionEnded(ENDED)
     session_id, worth_writing, worker_id, name, email, role, institution_id, code, institution = row

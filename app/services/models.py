@@ -188,7 +188,7 @@ def champion(*, central: Session) -> LoadedModel:
     Conflict
         If its weights are damaged or it was trained on other input columns.
     """
-    keys = {bool(is_shadow): key for *key, is_shadow in central.execute(_PREDICTING)}
+    keys = {bool(is_shadow): key for *key, is_shadow in central.connection().execute(_PREDICTING)}
     if False not in keys:
         raise NoModelYet
     loaded = _LOADED.get(central, tuple(keys[False]))

@@ -20,6 +20,7 @@ from typing import IO
 
 from db.logs import configure_logs
 from fl.runtime.children import die_with_parent
+from fl.runtime.priority import give_way
 from fl.runtime.supernode import SuperNodeSettings, run_supernode
 
 log = logging.getLogger(__name__)
@@ -28,6 +29,7 @@ GRACE_SECONDS = 3.0
 
 def main() -> None:
     """Import what SuperNodes need, then fork one for every socket that arrives on the inherited control socket."""
+    give_way()
     configure_logs("forkserver")
     control = socket.socket(fileno=int(sys.argv[1]))
     _preload()

@@ -18,6 +18,7 @@ import httpx
 from db.logs import configure_logs
 from fl.node_keys import fingerprint, public_line, read_private_key
 from fl.runtime.environment import PROJECT_ROOT, flower_environment
+from fl.runtime.priority import give_way
 
 log = logging.getLogger(__name__)
 TOUCH_SECONDS = 30.0
@@ -112,6 +113,7 @@ def read_settings() -> SuperNodeSettings:
 
 def main() -> None:
     """Run the SuperNode that the environment describes until SIGTERM or SIGINT."""
+    give_way()
     configure_logs("supernode")
     settings = read_settings()
     remembered = RememberedNode(settings)
