@@ -170,8 +170,9 @@ def _sessions(url: str) -> sessionmaker[Session]:
 @cache
 def _lookups(url: str) -> sessionmaker[Session]:
     """Return the factory of sessions whose statements each stand alone."""
-    engine = _sessions(url).kw["bind"]  # whose connections wait
-    return sessionmaker(engine.execution_options(isolation_level="AUTOCOMMIT"), expire_on_commit=False)
+    engine = engine_for(url, autocommit=True)
+    wait_on_connecting(engine)
+    return sessionmaker(engine, expire_on_commit=False)
 
 
 def _replica() -> ReadReplica | None:

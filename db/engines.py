@@ -11,14 +11,18 @@ from db.pools import KEPT, MORE, CountingPool, ask_before_use
 
 
 @cache
-def engine_for(url: str) -> Engine:
-    """Return this process's only engine for `url`; a dead connection is noticed before it is used."""
+def engine_for(url: str, *, autocommit: bool = False) -> Engine:
+    """Return this process's only engine for `url`; a dead connection is noticed before it is used.
+
+    With `autocommit` it has connections of its own, whose statements each stand alone.
+    """
     parsed = make_url(url)
     if parsed.drivername == "postgresql":
         parsed = parsed.set(drivername="postgresql+psycopg2")
     engine = create_engine(
         parsed,
         poolclass=CountingPool,
+        **({"isolation_level": "AUTOCOMMIT"} if autocommit else {}),
         pool_size=KEPT,
         max_overflow=MORE,
         pool_recycle=1800,
