@@ -22,6 +22,7 @@ _EACH_SECOND: float = _PLAN["each_second"]
 
 _numbers, _users = itertools.count(), itertools.count()
 _took: list[float] = []  # milliseconds from when it was due
+_answered_at: list[float] = []
 _ids: list[str] = []
 _errors: Counter[str] = Counter()
 _start = time.time() + _PLAN["begins_in"]
@@ -61,6 +62,7 @@ class Clinician(FastHttpUser):
             if answer.status_code == 200:
                 _ids.append(answer.json()["id"])
                 _took.append((time.time() - due) * 1000)
+                _answered_at.append(time.time())
                 answer.success()
             else:
                 said = f"{answer.status_code} {answer.error or (answer.text or '')[:200]}"
@@ -70,5 +72,5 @@ class Clinician(FastHttpUser):
 
 @events.quitting.add_listener
 def _keep(**_: Any) -> None:
-    seen = {"ids": _ids, "took": _took, "errors": dict(_errors), "began": _start}
+    seen = {"ids": _ids, "took": _took, "answered_at": _answered_at, "errors": dict(_errors), "began": _start}
     Path(_PLAN["result"]).write_text(json.dumps(seen))
