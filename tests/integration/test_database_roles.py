@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 import psycopg2
 import pytest
-from psycopg2.extensions import connection as Connection
 from sqlalchemy import create_engine, make_url, text
 
 from app.databases import central_session
@@ -17,14 +14,12 @@ from app.errors import CentralUnavailable
 from db.embedded import EmbeddedPostgres
 from db.engines import engine_for
 from db.granting import present_grants
-from db.migrate import migrate_environment
 from db.privileges import TABLES, DatabaseKind, RoleKind, read_privileges
-from db.provision import DatabaseUrls, provision_all
+from db.provision import DatabaseUrls
 from db.role_making import LIMITS
-from db.roles import RolesRefused, make_roles
+from tests.integration.as_roles import DENIED, connected, refusal, rows
 from tests.integration.conftest import Consortium
 
-DENIED = "42501"  # SQLSTATE insufficient_privilege
 CODE, OTHER = "northeast", "southwest"
 ROLES = ("app_central", "central_of_site", "app_site", "train_site")
 KINDS: dict[str, tuple[DatabaseKind, RoleKind]] = {
@@ -93,34 +88,6 @@ def _url(urls: DatabaseUrls, role: str) -> str:
     }[role]
 
 
-@contextmanager
-def _connected(url: str, **options: str) -> Iterator[Connection]:
-    plain = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
-    connection = psycopg2.connect(plain, **options)
-    try:
-        yield connection
-    finally:
-        connection.close()
-
-
-def _refusal(url: str, statement: str) -> str | None:
-    """Return the SQLSTATE with which a statement was refused, None if it was not; nothing of it stays."""
-    with _connected(url) as connection, connection.cursor() as cursor:
-        try:
-            cursor.execute(statement)
-        except psycopg2.Error as error:
-            return str(error.pgcode)
-        finally:
-            connection.rollback()
-    return None
-
-
-def _rows(url: str, statement: str) -> list[tuple[object, ...]]:
-    with _connected(url) as connection, connection.cursor() as cursor:
-        cursor.execute(statement)
-        return cursor.fetchall()
-
-
 @EACH_ROLE
 @pytest.mark.parametrize("statement", NOBODY_MAY)
 def test_no_role_makes_becomes_or_reaches_more(databases: DatabaseUrls, role: str, statement: str) -> None:
@@ -129,14 +96,14 @@ def test_no_role_makes_becomes_or_reaches_more(databases: DatabaseUrls, role: st
     asked = statement.format(table=table, owner=make_url(url).database)
     autocommit_only = ("CREATE DATABASE", "ALTER SYSTEM")
     if asked.startswith(autocommit_only):
-        with _connected(url) as connection:
+        with connected(url) as connection:
             connection.autocommit = True
             with connection.cursor() as cursor, pytest.raises(psycopg2.Error) as refused:
                 cursor.execute(asked)
         assert refused.value.pgcode == DENIED
         return
     # A wrapper that does not exist is looked for before the privilege.
-    assert _refusal(url, asked) in ({DENIED, "42704"} if "FOREIGN DATA" in asked else {DENIED})
+    assert refusal(url, asked) in ({DENIED, "42704"} if "FOREIGN DATA" in asked else {DENIED})
 
 
 @EACH_ROLE
@@ -151,7 +118,7 @@ def test_every_statement_on_a_table_that_is_not_written_down_is_refused(
         allowed = set(read_privileges(by_role[role_kind])) if role_kind in by_role else set()
         columns = [
             str(name)
-            for (name,) in _rows(
+            for (name,) in rows(
                 owner, f"SELECT attname FROM pg_attribute WHERE attrelid = '{table}'::regclass AND attnum > 0"
             )
         ]
@@ -164,11 +131,11 @@ def test_every_statement_on_a_table_that_is_not_written_down_is_refused(
                 if (privilege, "") in allowed or (privilege, column) in allowed:
                     continue
                 asked = statement.format(table=table, column=column)
-                assert _refusal(url, asked) == DENIED, asked
+                assert refusal(url, asked) == DENIED, asked
                 tried += 1
         for asked in (f"DELETE FROM {table}", f"TRUNCATE {table} CASCADE"):
             if (asked.split()[0], "") not in allowed:
-                assert _refusal(url, asked) == DENIED, asked
+                assert refusal(url, asked) == DENIED, asked
                 tried += 1
     assert tried > 20
 
@@ -177,7 +144,7 @@ def test_every_statement_on_a_table_that_is_not_written_down_is_refused(
 def test_a_role_passes_nothing_on_that_it_may_do(databases: DatabaseUrls, role: str) -> None:
     kind, _ = KINDS[role]
     owner = databases.central if kind == "central" else databases.sites[CODE]
-    with _connected(_url(databases, role)) as connection, connection.cursor() as cursor:
+    with connected(_url(databases, role)) as connection, connection.cursor() as cursor:
         cursor.execute(
             f"GRANT SELECT ON {'institutions' if kind == 'central' else 'run_approvals'} TO PUBLIC"
         )
@@ -193,7 +160,7 @@ def test_a_role_enters_no_database_but_its_own(databases: DatabaseUrls, role: st
     for name in {*every, "postgres", "template1"} - {own.database}:
         with (
             pytest.raises(psycopg2.OperationalError, match=r"no pg_hba\.conf entry|permission denied"),
-            _connected(own.set(database=name).render_as_string(hide_password=False)),
+            connected(own.set(database=name).render_as_string(hide_password=False)),
         ):
             pass
 
@@ -218,12 +185,11 @@ def test_the_training_reads_no_name_by_any_way(consortium: Consortium) -> None:
         "INSERT INTO run_approvals (run_id, settings_sha256, settings, decision) VALUES (1, '', '{}', 'approved')",
         "CREATE TEMPORARY TABLE patients (n int)",
     ):
-        assert _refusal(url, statement) == DENIED, statement
+        assert refusal(url, statement) == DENIED, statement
     assert (
-        _rows(url, "SELECT attname FROM pg_stats WHERE tablename = 'patients' AND attname = 'last_name'")
-        == []
+        rows(url, "SELECT attname FROM pg_stats WHERE tablename = 'patients' AND attname = 'last_name'") == []
     )
-    assert _rows(url, "SELECT age FROM patients") == [(40,)]
+    assert rows(url, "SELECT age FROM patients") == [(40,)]
 
 
 # --- what an institution's role sees in the central database -----------------------------------------------
@@ -238,17 +204,17 @@ def test_an_institution_reads_the_hashes_of_its_own_people_only(consortium: Cons
     }
     with create_engine(consortium.urls.central).begin() as owner:
         owner.execute(text("ANALYZE medical_workers"))
-    assert set(_rows(url, "SELECT email FROM medical_workers WHERE password_hash <> ''")) == own
+    assert set(rows(url, "SELECT email FROM medical_workers WHERE password_hash <> ''")) == own
     # A condition that would betray others by its error is only asked of rows that the policy lets through.
     tricky = (
         "SELECT 1 FROM medical_workers WHERE email LIKE 'admin%' AND 1 / (length(password_hash) - 60) = 1"
     )
-    assert _rows(url, tricky) == []
-    assert _rows(url, "SELECT 1 FROM pg_stats WHERE tablename = 'medical_workers'") == []
-    assert _refusal(url, "SET LOCAL row_security = off; SELECT email FROM medical_workers") == DENIED
+    assert rows(url, tricky) == []
+    assert rows(url, "SELECT 1 FROM pg_stats WHERE tablename = 'medical_workers'") == []
+    assert refusal(url, "SET LOCAL row_security = off; SELECT email FROM medical_workers") == DENIED
     join = "SELECT count(*) FROM institutions JOIN medical_workers ON institution_id = institutions.id"
-    assert _rows(url, join) == [(3,)]
-    with _connected(url) as connection, connection.cursor() as cursor:
+    assert rows(url, join) == [(3,)]
+    with connected(url) as connection, connection.cursor() as cursor:
         written = io.StringIO()
         cursor.copy_expert("COPY medical_workers (email) TO STDOUT", written)
         assert len(written.getvalue().splitlines()) == 3
@@ -293,7 +259,7 @@ def test_an_institution_writes_nothing_in_anothers_name(consortium: Consortium, 
         other=actors["other_doctor"].institution_id,
         admin=actors["admin"].worker_id,
     )
-    assert _refusal(consortium.urls.central_of_sites[CODE], asked) == DENIED
+    assert refusal(consortium.urls.central_of_sites[CODE], asked) == DENIED
 
 
 def test_what_an_institution_changes_of_others_is_nothing(consortium: Consortium) -> None:
@@ -305,7 +271,7 @@ def test_what_an_institution_changes_of_others_is_nothing(consortium: Consortium
             )
         central.commit()
     with (
-        _connected(consortium.urls.central_of_sites[CODE]) as connection,
+        connected(consortium.urls.central_of_sites[CODE]) as connection,
         connection.cursor() as cursor,
     ):
         for statement, count in (
@@ -327,12 +293,12 @@ def test_every_role_has_its_limits(databases: DatabaseUrls, role: str) -> None:
     seconds = (limits.statement, limits.lock, limits.idle_in_transaction)
     for setting, expected in zip(settings, seconds, strict=True):
         query = f"SELECT setting::int / 1000 FROM pg_settings WHERE name = '{setting}'"
-        assert _rows(url, query) == [(expected,)]
-    assert _rows(url, "SELECT rolconnlimit FROM pg_roles WHERE rolname = current_user") == [
+        assert rows(url, query) == [(expected,)]
+    assert rows(url, "SELECT rolconnlimit FROM pg_roles WHERE rolname = current_user") == [
         (limits.connections,)
     ]
     owned = "SELECT 1 FROM pg_class WHERE relowner = (SELECT oid FROM pg_roles WHERE rolname = current_user)"
-    assert _rows(url, owned) == []
+    assert rows(url, owned) == []
 
 
 @pytest.fixture
@@ -356,129 +322,14 @@ def hurried(consortium: Consortium, postgres_server: EmbeddedPostgres) -> Iterat
 def test_a_statement_that_takes_too_long_is_ended_and_the_person_told(hurried: Consortium) -> None:
     with pytest.raises(CentralUnavailable), central_session() as central:
         central.execute(text("SELECT pg_sleep(20)"))
-    assert _refusal(hurried.urls.app_central, "SELECT pg_sleep(20)") == "57014"
+    assert refusal(hurried.urls.app_central, "SELECT pg_sleep(20)") == "57014"
 
 
 def test_a_transaction_that_stands_idle_is_ended_and_its_locks_with_it(hurried: Consortium) -> None:
-    with _connected(hurried.urls.app_central) as idle, idle.cursor() as cursor:
+    with connected(hurried.urls.app_central) as idle, idle.cursor() as cursor:
         cursor.execute("UPDATE institutions SET name = name")
         with hurried.central() as other:
             other.execute(text("SET lock_timeout = '20s'"))
             other.execute(text("UPDATE institutions SET name = name"))
         with pytest.raises(psycopg2.OperationalError):
             cursor.execute("SELECT 1")
-
-
-# --- where the roles come from ---------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def own_names(postgres_server: EmbeddedPostgres) -> Iterator[dict[str, str]]:
-    """An environment as `docs/operations.md` tells an operator to write it."""
-    server = make_url(postgres_server.url())
-
-    def url(role: str, database: str, letters: str = 'it\'s 100% \\ "odd"') -> str:
-        return server.set(username=role, password=letters, database=database).render_as_string(
-            hide_password=False
-        )
-
-    central, site = "mine_central", "mine_site"
-    yield {
-        "ADMIN_DATABASE_URL": postgres_server.url(),
-        "CENTRAL_OWNER_DATABASE_URL": url(central, central),
-        "CENTRAL_DATABASE_URL": url(f"app_{central}", central),
-        "CENTRAL_SITE_DATABASE_URLS": f'{{"x": "{url(central + "_x", central, "plain")}"}}',
-        "SITE_OWNER_DATABASE_URLS": f'{{"x": "{url(site, site, "plain")}"}}',
-        "SITE_DATABASE_URLS": f'{{"x": "{url("app_" + site, site, "plain")}"}}',
-        "SITE_TRAIN_DATABASE_URLS": f'{{"x": "{url("train_" + site, site, "plain")}"}}',
-    }
-    superuser = create_engine(postgres_server.url(), isolation_level="AUTOCOMMIT")
-    with superuser.connect() as connection:
-        for database in (central, site):
-            connection.exec_driver_sql(f"DROP DATABASE IF EXISTS {database} WITH (FORCE)")
-        roles = text("SELECT rolname FROM pg_roles WHERE rolname ~ '^((app|train|sites)_)?mine_'")
-        for role in connection.scalars(roles).all():
-            connection.exec_driver_sql(f"DROP ROLE {role}")
-    superuser.dispose()
-
-
-def test_the_commands_make_roles_on_a_server_of_ones_own(
-    own_names: dict[str, str], postgres_server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made = make_roles(own_names)
-    assert made == [
-        *(
-            "mine_central",
-            "mine_site",
-            "app_mine_central",
-            "app_mine_site",
-            "train_mine_site",
-            "mine_central_x",
-        )
-    ]
-    assert make_roles(own_names) == made
-    for name, value in own_names.items():
-        monkeypatch.setenv(name, value)
-    assert migrate_environment() == ["central database", "site x"]
-    rules = postgres_server.data_dir / "postgres" / "cluster" / "pg_hba.conf"
-    assert "samerole" in rules.read_text(), "elsewhere CONNECT alone decides; here this line does, too"
-    with create_engine(postgres_server.url(), isolation_level="AUTOCOMMIT").connect() as superuser:
-        query = text(
-            "SELECT has_database_privilege(role, 'mine_central', 'CONNECT'), "
-            "has_database_privilege(role, 'mine_site', 'CONNECT') FROM unnest(cast(:roles AS text[])) AS role"
-        )
-        may_enter = superuser.execute(query, {"roles": made}).all()
-    assert [tuple(row) for row in may_enter] == [
-        *((True, False), (False, True), (True, False), (False, True), (False, True), (True, False))
-    ]
-    superuser_there = make_url(postgres_server.url("mine_central")).render_as_string(hide_password=False)
-    policies = "SELECT count(*) FROM pg_policy WHERE polname = 'own_rows'"
-    assert _rows(superuser_there, policies) == _rows(
-        superuser_there, policies.replace("own_rows", "all_rows")
-    )
-
-
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"ADMIN_DATABASE_URL": ""}, "Set ADMIN_DATABASE_URL"),
-        (
-            {"CENTRAL_OWNER_DATABASE_URL": "", "SITE_OWNER_DATABASE_URLS": ""},
-            "Set CENTRAL_OWNER_DATABASE_URL",
-        ),
-        ({"CENTRAL_DATABASE_URL": "postgresql://me:x@h/mine_central"}, "is called app_mine_central, not me"),
-        ({"CENTRAL_DATABASE_URL": "postgresql://app_mine_central@h/mine_central"}, "its password"),
-    ],
-)
-def test_an_environment_that_makes_no_sense_is_refused(
-    own_names: dict[str, str], changes: dict[str, str], words: str
-) -> None:
-    with pytest.raises(RolesRefused, match=words):
-        make_roles({**own_names, **changes})
-
-
-def test_a_data_folder_of_an_earlier_version_is_brought_up_to_date(open_folder: Path) -> None:
-    server = EmbeddedPostgres(open_folder / "data")
-    server.start()
-    try:
-        rules = next(server.data_dir.rglob("pg_hba.conf"))
-        rules.write_text(
-            "host all postgres 127.0.0.1/32 scram-sha-256\nhost sameuser all 127.0.0.1/32 scram-sha-256\n"
-        )
-        with create_engine(server.url(), isolation_level="AUTOCOMMIT").connect() as superuser:
-            superuser.exec_driver_sql("SELECT pg_reload_conf()")
-            superuser.exec_driver_sql("CREATE ROLE central LOGIN PASSWORD 'old'")
-            superuser.exec_driver_sql("CREATE DATABASE central OWNER central")
-        server.start()  # adopts the running server, as after a killed launcher
-        urls = provision_all(server, (CODE,))
-        for url in (
-            urls.app_central,
-            urls.app_sites[CODE],
-            urls.train_sites[CODE],
-            urls.central_of_sites[CODE],
-        ):
-            assert _rows(url, "SELECT current_user::text") == [(make_url(url).username,)]
-        assert _refusal(urls.app_central, "DELETE FROM audit_events") == DENIED
-        assert provision_all(server, (CODE,)) == urls
-    finally:
-        server.erase()
