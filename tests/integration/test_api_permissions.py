@@ -145,6 +145,7 @@ def _address(path: str) -> str:
         key_id=1,
         code="northeast",
         worker_id=9999,
+        session_id=uuid.uuid4(),
     )
 
 

@@ -83,4 +83,4 @@ def test_a_saved_start_is_fired_and_its_run_waits_in_the_queue(call: Callable[..
     assert [event["outcome"] for event in page["items"]] == ["skipped"]
     rest = call("GET", f"{place}/events?limit=1&cursor={page['next_cursor']}", 200)
     assert rest["items"][0] == fired and rest["next_cursor"] is None
-    assert call("GET", "/triggers", 200)[0]["last_event"]["outcome"] == "skipped"
+    assert call("GET", "/triggers", 200)["items"][0]["last_event"]["outcome"] == "skipped"

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -92,10 +91,24 @@ def test_a_switched_off_worker_is_refused_with_the_same_sentence(consortium: Any
     assert not _try(EMAIL, consortium.password)
 
 
-def test_known_and_unknown_addresses_take_the_same_time(consortium: Any) -> None:
+def test_every_kind_of_refusal_takes_the_same_time(consortium: Any) -> None:
+    def change(person: str, **values: Any) -> str:
+        email = consortium.workers[person].email
+        with consortium.central() as central:
+            central.execute(update(MedicalWorker).where(MedicalWorker.email == email).values(**values))
+            central.commit()
+        return str(email)
+
     with consortium.central() as central:
         central.execute(update(MedicalWorker).values(password_hash=hash_password("one of today's cost")))
         central.commit()
+    kinds = {
+        "unknown": "nobody@test.local",
+        "known": consortium.workers["admin"].email,
+        "locked": change("nurse", locked_until=datetime.now(UTC) + timedelta(hours=1)),
+        "deactivated": change("scientist", is_active=False),
+        "without a password": change("manager", password_hash=None),
+    }
 
     def seconds(email: str) -> float:
         began = time.perf_counter()
@@ -103,12 +116,13 @@ def test_known_and_unknown_addresses_take_the_same_time(consortium: Any) -> None
         return time.perf_counter() - began
 
     seconds("warm@test.local")
-    known, unknown = [], []
-    for person in ("admin@test.local", "scientist@test.local", EMAIL) * 2:
-        known.append(seconds(person))
-        unknown.append(seconds("nobody@test.local"))
-    ratio = statistics.median(known) / statistics.median(unknown)
-    assert 0.6 < ratio < 1.6, (known, unknown)
+    took: dict[str, list[float]] = {kind: [] for kind in kinds}
+    for _ in range(4):
+        for kind, email in kinds.items():
+            took[kind].append(seconds(email))
+    usual = min(took["unknown"])  # what else the machine does only adds to it
+    for kind, each in took.items():
+        assert 0.6 < min(each) / usual < 1.6, (kind, took)
 
 
 def test_refused_and_accepted_sign_ins_are_kept(consortium: Any) -> None:

@@ -111,6 +111,7 @@ def test_every_route_by_every_role_is_allowed_or_refused_and_kept(
                 key_id=1,
                 code="northeast",
                 worker_id=9999,
+                session_id=uuid.uuid4(),
             )
             status = api.request(method, address, headers=headers).status_code
             if path == "/auth/logout":
