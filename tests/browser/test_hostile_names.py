@@ -194,9 +194,9 @@ def _bring_a_file(page: Page, path: str, who: str, seen: Seen) -> None:
     names = [HOSTILE[mark] for mark in ("Zq1", "Zq3", "Zq5", "Zq7")]
     content = io.StringIO()
     csv.writer(content).writerows([names, names, names])
-    name = f"{HOSTILE['Zq2'].replace('/', '_')}.csv"
+    name = "Zf<img src=x onerror=window.__pwned=8>.csv"
     chooser.set_input_files({"name": name, "mimeType": "text/csv", "buffer": content.getvalue().encode()})
-    expect(page.get_by_text("Zq2").first).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("Zf<").first).to_be_visible(timeout=30_000)
     wanting = re.compile("Choose the column of|The columns are not complete")
     expect(page.get_by_text(wanting).first).to_be_visible(timeout=30_000)
     for choice in page.get_by_test_id("stSelectbox").all()[:1]:
