@@ -13,7 +13,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy import make_url
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
-DEMO_PASSWORD = "fedcost-demo"  # printed to the newcomer; demo mode is loopback only  # noqa: S105  # nosec B105
+DEMO_PASSWORD = "fedcost-demo"  # printed to the newcomer; demo mode is loopback only  # noqa: S105
 
 SHORTEST_KEY = 32  # characters of a key that signs
 

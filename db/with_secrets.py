@@ -66,7 +66,7 @@ def main(command: list[str]) -> None:
         environment = with_secrets(os.environ)
     except BadSecretFile as problem:
         sys.exit(str(problem))
-    os.execvpe(command[0], command, environment)  # noqa: S606 - the command of whoever runs this
+    os.execvpe(command[0], command, environment)  # noqa: S606 - the command of whoever runs this  # nosec B606
 
 
 if __name__ == "__main__":

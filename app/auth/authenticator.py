@@ -78,7 +78,7 @@ class DatabaseAuthenticate(Authenticate):  # type: ignore[misc]
         self.path = None
         self.api_key = None
         self.attrs = {"login_sleep_time": 0}
-        self.secret_key = ""  # of its cookie, which is not used  # nosec B105
+        self.secret_key = ""  # of its cookie, which is not used
         self.cookie_controller = NoCookie()
         self.authentication_controller = AuthenticationController({"usernames": {}}, auto_hash=False)
         model = self.authentication_controller.authentication_model

@@ -26,7 +26,7 @@ from db.central import MedicalWorker
 FORM_FIELDS = {
     "Form name": "Sign in",
     "Username": "E-mail",
-    "Password": "Password",  # a label  # nosec B105
+    "Password": "Password",  # a label
     "Login": "Sign in",
 }
 # Of this browser connection only; who the session belongs to and what they may do is never kept here.

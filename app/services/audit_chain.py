@@ -189,7 +189,7 @@ def verify_chain(
     """
     # Names of this module's own tables and columns, no one else's words.
     query = text(
-        "SELECT s.position, (extract(epoch FROM s.sealed_at) * 1000000)::bigint, s.event_id, "  # noqa: S608
+        "SELECT s.position, (extract(epoch FROM s.sealed_at) * 1000000)::bigint, s.event_id, "  # noqa: S608  # nosec B608
         f"s.previous_sha256, s.sha256, e.details::text, {', '.join(_FIELDS[trail])} "
         f"FROM audit_seals s LEFT JOIN {_TABLE[trail]} e ON e.id = s.event_id "
         "WHERE s.position > :after ORDER BY s.position LIMIT :chunk"
@@ -230,7 +230,7 @@ def verify_chain(
 def _check_unsealed(session: Session, table: str) -> None:
     past = session.execute(
         text(
-            f"SELECT e.id FROM {table} e WHERE NOT EXISTS (SELECT FROM audit_seals s WHERE s.event_id = e.id) "  # noqa: S608
+            f"SELECT e.id FROM {table} e WHERE NOT EXISTS (SELECT FROM audit_seals s WHERE s.event_id = e.id) "  # noqa: S608  # nosec B608
             "AND NOT EXISTS (SELECT FROM audit_unsealed u WHERE u.event_id = e.id) ORDER BY e.id LIMIT 1"
         )
     ).scalar()
@@ -238,7 +238,7 @@ def _check_unsealed(session: Session, table: str) -> None:
         raise ChainBroken(f"Event {past} was inserted past the trail: it never waited for a seal.")
     gone = session.execute(
         text(
-            "SELECT u.event_id FROM audit_unsealed u "  # noqa: S608
+            "SELECT u.event_id FROM audit_unsealed u "  # noqa: S608  # nosec B608
             f"WHERE NOT EXISTS (SELECT FROM {table} e WHERE e.id = u.event_id) ORDER BY u.event_id LIMIT 1"
         )
     ).scalar()

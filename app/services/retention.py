@@ -110,7 +110,7 @@ def dry_run(trail: OpenTrail, *, actor: Actor) -> list[DueRows]:
         if days is None:
             found.append(DueRows(kind, None, 0, None))
             continue
-        query = text(f"SELECT count(*), min({kind.moment}) FROM {kind.found}")  # noqa: S608 - our own names
+        query = text(f"SELECT count(*), min({kind.moment}) FROM {kind.found}")  # noqa: S608 - our own names  # nosec B608
         rows, oldest = trail.session.execute(query, {"before": _before(days)}).one()
         found.append(DueRows(kind, days, rows, oldest))
     return found
@@ -212,7 +212,7 @@ def _carry_out(own: Session, connection: Connection, trail: Trail, owner: str, a
 
 def _delete(own: Session, kind: RetentionKind, before: datetime, archive: archives.Archive) -> int:
     batch = text(
-        f"SELECT {kind.key}::text, ({kind.archived})::text FROM {kind.found} ORDER BY {kind.key} LIMIT :most"  # noqa: S608
+        f"SELECT {kind.key}::text, ({kind.archived})::text FROM {kind.found} ORDER BY {kind.key} LIMIT :most"  # noqa: S608  # nosec B608
     )
     deleted = 0
     while rows := own.execute(batch, {"before": before, "most": BATCH}).all():
