@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
-from api.dependencies import May, caller_address
+from api.dependencies import May
 from api.routing import Routes
 from api.schemas import errors
 from api.schemas_auth import AccountAnswer, PasswordChange, SessionAnswer, TokenAnswer
@@ -15,11 +15,9 @@ from api.schemas_workers import EndedAnswer
 from api.tokens import first_tokens
 from app.actor import Actor
 from app.auth.own_password import change_own_password
-from app.auth.sessions import open_session
 from app.databases import central_session
 from app.permissions import Permission
 from app.services import worker_sessions
-from db.states import SessionKind
 
 router = Routes("/account", "account")
 Anybody = Annotated[Actor, Depends(May(Permission.OWN_ACCOUNT))]
@@ -34,19 +32,11 @@ def read_account(actor: Anybody) -> Any:
 @router.put("/password", responses=errors(400, 413, 422, 503))
 def change_password(actor: Anybody, request: Request, change: PasswordChange) -> TokenAnswer:
     """Change the password, which ends every session and token; the answer is the next pair for this client."""
-    address = caller_address(request)
     with central_session() as central:
         worker = change_own_password(
             central, actor=actor, present=change.present_password, new=change.new_password
         )
-        session, _ = open_session(
-            central,
-            worker=worker,
-            kind=SessionKind.API,
-            user_agent=request.headers.get("user-agent"),
-            address=address,
-        )
-        return first_tokens(central, session_id=session.id, address=address)
+        return first_tokens(central, worker=worker, request=request)
 
 
 @router.get("/sessions", response_model=list[SessionAnswer], responses=errors(503))

@@ -13,11 +13,10 @@ from api.schemas_auth import LoginRequest, RefreshRequest, TokenAnswer
 from api.tokens import first_tokens, next_tokens
 from app.actor import Actor
 from app.auth.refresh import refresh
-from app.auth.sessions import open_session, sign_out
+from app.auth.sessions import sign_out
 from app.auth.sign_in import verify_credentials
 from app.databases import central_session
 from app.permissions import Permission
-from db.states import SessionKind
 
 router = Routes("/auth", "auth", guarded=False)
 # What needs a token; the two above it are how one is got.
@@ -27,19 +26,14 @@ signed_in = Routes("/auth", "auth")
 @router.post("/login", responses=errors(400, 401, 413, 422, 503, token=False))
 def login(request: Request, credentials: LoginRequest) -> TokenAnswer:
     """Trade e-mail and password for a short-lived access token and a refresh token."""
-    address = caller_address(request)
     with central_session() as central:
         worker = verify_credentials(
-            central, email=credentials.email, password=credentials.password, address=address
-        )
-        session, _ = open_session(
             central,
-            worker=worker,
-            kind=SessionKind.API,
-            user_agent=request.headers.get("user-agent"),
-            address=address,
+            email=credentials.email,
+            password=credentials.password,
+            address=caller_address(request),
         )
-        return first_tokens(central, session_id=session.id, address=address)
+        return first_tokens(central, worker=worker, request=request)
 
 
 @router.post("/refresh", responses=errors(400, 401, 413, 422, 503, token=False))

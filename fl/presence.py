@@ -107,7 +107,7 @@ class PresenceAsker:
                 self.ask(left)
             except (SQLAlchemyError, httpx.HTTPError) as error:
                 log.warning("the Sites could not be asked for their presence (%s)", type(error).__name__)
-            except Exception:
+            except Exception:  # this thread must outlive a mistake: without it no Site would be asked again
                 log.exception("asking the Sites for their presence failed")
             pause = max(self.rhythm.every - (time.monotonic() - started), self.rhythm.look)
 

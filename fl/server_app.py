@@ -82,7 +82,7 @@ def _see_it_end(grid: Grid, recorder: RunRecorder, binding: SiteBinding) -> None
         # The central database or SuperLink is away. The supervisor knows which, and ends the Run with that reason.
         log.exception("the central database or SuperLink failed during the Run")
         raise
-    except Exception:
+    except Exception:  # recorded for people, then raised for Flower
         log.exception("the Run ended by a mistake of the program")
         recorder.fail(
             "The training stopped because of a mistake in the program; the server's log has the details."

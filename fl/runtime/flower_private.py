@@ -214,7 +214,7 @@ class WarmSuperNode:
             return answer("statistics", refusal, reply_to=message)
         try:
             return self.app(message=message, context=context)
-        except Exception:
+        except Exception:  # whatever it was, the hub is answered, and waits for nothing
             log.exception("the ClientApp failed")
             # The reason stays in the Site's log: an exception's text may hold values of patients.
             reason = "The ClientApp raised an exception."

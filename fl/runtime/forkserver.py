@@ -77,7 +77,7 @@ def _child(lifeline: socket.socket) -> None:
             on_connected=lambda node_id: _tell(lifeline, {"node_id": node_id}),
         )
         status = 0
-    except Exception:
+    except Exception:  # logged here, for a forked process leaves by os._exit
         log.exception("the SuperNode stopped")
     finally:
         logging.shutdown()
