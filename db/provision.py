@@ -188,7 +188,7 @@ class _Maker:
 @contextmanager
 def _superuser(server: EmbeddedPostgres) -> Iterator[_Maker]:
     """Give what makes roles and databases; one process at a time, and the passwords are kept."""
-    with _credentials(server.data_dir) as passwords:
+    with credentials(server.data_dir) as passwords:
         engine = create_engine(server.url(), isolation_level="AUTOCOMMIT")
         try:
             with engine.connect() as connection:
@@ -198,7 +198,7 @@ def _superuser(server: EmbeddedPostgres) -> Iterator[_Maker]:
 
 
 @contextmanager
-def _credentials(data_dir: Path) -> Iterator[dict[str, str]]:
+def credentials(data_dir: Path) -> Iterator[dict[str, str]]:
     """Give the passwords by role and keep what was added; one process at a time, never half written."""
     path = data_dir / CREDENTIALS
     with path.with_suffix(".lock").open("w") as lock:

@@ -20,6 +20,7 @@ PAUSE_SECONDS = (
 )
 
 _TAKE = text("SELECT pg_try_advisory_lock(:key)").bindparams(key=ADVISORY_LOCK)
+_GIVE_UP = text("SELECT pg_advisory_unlock(:key)").bindparams(key=ADVISORY_LOCK)
 
 
 class LeadershipLost(Exception):
@@ -82,8 +83,11 @@ class Leadership:
         raise LeadershipLost
 
     def let_go(self) -> None:
-        """Close the connection, and with it the lock."""
+        """Give up the lock, if it is held, and close the connection."""
         if self._connection is not None:
+            # Said, because the server notices a closed connection only after a moment in which nobody could lead.
+            with suppress(SQLAlchemyError):
+                self._connection.execute(_GIVE_UP)
             # Closed for good: the pool must not hand out a connection that holds the lock.
             with suppress(SQLAlchemyError):
                 self._connection.detach()

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import select
 from sqlalchemy.orm import Session
+from streamlit.components.v2 import manifest_scanner
 
 from app.actor import Actor
 from app.databases import central_session, site_session
@@ -44,6 +46,10 @@ PEOPLE = {
 
 
 AddRun = Callable[..., int]
+
+# Streamlit's AppTest looks through every installed package for components each time it runs a page, which a server
+# does once; nothing is installed while tests run.
+manifest_scanner.scan_component_manifests = cache(manifest_scanner.scan_component_manifests)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -14,7 +14,7 @@ from sqlalchemy import create_engine, make_url, text
 from app.settings import PROJECT_ROOT
 from db.embedded import EmbeddedPostgres
 from db.migrate import migrate_environment
-from db.provision import CREDENTIALS, DatabaseUrls, provision
+from db.provision import CREDENTIALS, DatabaseUrls, credentials, provision
 
 CODES = ("northeast", "southwest")
 PREFIX = "provisioned_"
@@ -81,10 +81,8 @@ def test_a_lost_password_is_replaced_and_the_data_stay(
     with engine.begin() as connection:
         connection.execute(text("INSERT INTO institutions (code, name) VALUES ('here', 'Still here')"))
     engine.dispose()
-    path = postgres_server.data_dir / CREDENTIALS
-    kept = json.loads(path.read_text())
-    del kept[f"{PREFIX}central"]
-    path.write_text(json.dumps(kept))
+    with credentials(postgres_server.data_dir) as kept:  # tests beside this one add theirs
+        del kept[f"{PREFIX}central"]
     fresh = provision(postgres_server, CODES, prefix=PREFIX)
     assert fresh.central != urls.central
     assert fresh.sites == urls.sites
