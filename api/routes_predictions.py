@@ -52,7 +52,7 @@ async def predict(actor: Predictor, request: PredictionRequest) -> Any:
     prediction_id = predictions.new_prediction_id()
 
     def keep() -> Prediction:
-        with central_lookup() as central, site_session(actor) as site:
+        with central_lookup() as central, site_session(actor, in_one_statement=True) as site:
             return predictions.predict_and_save(
                 central=central,
                 site=site,

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from app.actor import Actor
 from app.errors import CentralUnavailable, DatabaseUnavailable, PermissionRefused, SiteUnavailable
 from app.read_replica import ReadReplica, call_after_writes, replica_engine
-from app.request_keys import mark
+from app.request_keys import has_key, mark
 from app.settings import get_settings
 from app.waiting import note_commit, wait_on_connecting
 from db.engines import engine_for
@@ -58,7 +58,7 @@ def central_lookup() -> Iterator[Session]:
     """
     url = get_settings().central_database_url.get_secret_value()
     silent = CentralUnavailable(_CENTRAL_SILENT)
-    with _answering(session := _lookups(url)(), silent):
+    with _answering(session := _alone(url)(), silent):
         yield session
 
 
@@ -93,13 +93,16 @@ def central_read_session() -> Iterator[Session]:
 
 
 @contextmanager
-def site_session(actor: Actor, *, changes: bool = True) -> Iterator[Session]:
+def site_session(actor: Actor, *, changes: bool = True, in_one_statement: bool = False) -> Iterator[Session]:
     """Open a session on the database of the actor's own institution; there is no way to another one's.
 
     Parameters
     ----------
     changes
         As of `central_session`.
+    in_one_statement
+        Whatever is changed is changed by one statement: it needs no transaction around it, which would be two more
+        journeys to the database. A request with a key has one all the same, for its mark.
 
     Raises
     ------
@@ -119,6 +122,11 @@ def site_session(actor: Actor, *, changes: bool = True) -> Iterator[Session]:
     silent = SiteUnavailable(
         f"The patient database of {actor.institution_name} does not answer. Try again in a minute."
     )
+    if in_one_statement and not has_key("site"):
+        note_commit(url)
+        with _answering(session := _alone(url)(), silent):
+            yield session
+        return
     with _committed_session(url, silent, "site" if changes else None) as session:
         yield session
 
@@ -168,7 +176,7 @@ def _sessions(url: str) -> sessionmaker[Session]:
 
 
 @cache
-def _lookups(url: str) -> sessionmaker[Session]:
+def _alone(url: str) -> sessionmaker[Session]:
     """Return the factory of sessions whose statements each stand alone."""
     engine = engine_for(url, autocommit=True)
     wait_on_connecting(engine)

@@ -60,6 +60,12 @@ def changing_once(key: RequestKey) -> Iterator[None]:
         _current.reset(token)
 
 
+def has_key(database: DatabaseKind) -> bool:
+    """Tell whether the change that the request in hand makes in `database` is to be marked."""
+    key = _current.get()
+    return key is not None and key.database == database
+
+
 def mark(session: Session, database: DatabaseKind) -> None:
     """Add the mark of the request in hand, if it has a key, to a transaction that is about to be committed.
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Literal
 
-from sqlalchemy import ColumnElement, Executable, bindparam, func, literal, select, update
+from sqlalchemy import ColumnElement, bindparam, func, literal, select, update
 from sqlalchemy import Interval as SqlInterval
 from sqlalchemy.orm import Session as DatabaseSession
 
@@ -19,6 +19,7 @@ from app.services import audit
 from app.services.worker_sessions import is_open
 from app.settings import get_settings
 from db.central import Institution, MedicalWorker, Session
+from db.prepared import PreparedStatement
 from db.states import Role, SessionEnd, SessionKind
 
 TICKET_LIFETIME = timedelta(minutes=1)
@@ -165,9 +166,10 @@ def redeem_ticket(central: DatabaseSession, *, ticket: str, browser: str | None)
 
 
 @lru_cache(maxsize=8)
-def _whose(by: str, idle_minutes: int) -> Executable:
-    """Return the statement that asks whose a session is; made once, for that takes longer than asking."""
-    return (
+def _whose(by: str, idle_minutes: int) -> PreparedStatement:
+    """Return the statement that asks whose a session is, with each request and each rerun of a page."""
+    return PreparedStatement(
+        f"whose_session_by_{by}_within_{idle_minutes}",
         select(
             Session.id,
             _not_seen_lately(),
@@ -181,7 +183,7 @@ def _whose(by: str, idle_minutes: int) -> Executable:
         )
         .join(MedicalWorker, MedicalWorker.id == Session.worker_id)
         .outerjoin(Institution, Institution.id == MedicalWorker.institution_id)
-        .where(getattr(Session, by) == bindparam("session"), is_open(), MedicalWorker.is_active)
+        .where(getattr(Session, by) == bindparam("session"), is_open(), MedicalWorker.is_active),
     )
 
 
@@ -193,10 +195,10 @@ def _actor(
     person_acts: bool,
 ) -> Actor:
     whose = _whose(by, get_settings().session_idle_minutes)
-    row = central.connection().execute(whose, {"session": session}).one_or_none()
-    if row is None:
+    rows = whose.on(central.connection(), session=session)
+    if not rows:
         raise SessionEnded(ENDED)
-    session_id, worth_writing, worker_id, name, email, role, institution_id, code, institution = row
+    session_id, worth_writing, worker_id, name, email, role, institution_id, code, institution = rows[0]
     if person_acts and worth_writing:
         central.execute(
             update(Session)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import uuid
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 
 import jwt
@@ -70,15 +73,31 @@ def actor_for_access_token(central: Session, *, token: str, address: str | None 
     return actor
 
 
+@lru_cache(maxsize=8)
 def key_id(key: str) -> str:
     """Return the name of a key, which every process that knows the key gives it."""
     return hashlib.sha256(f"the name of {key}".encode()).hexdigest()[:16]
 
 
-def _verified(token: str) -> dict[str, Any]:
-    """Return the claims; which algorithm is used is ours to say, and never the token's."""
+def _verified(token: str) -> Mapping[str, Any]:
+    """Return the claims of a token that holds now."""
     settings = get_settings()
-    known = [key.get_secret_value() for key in (settings.jwt_secret, settings.jwt_secret_previous) if key]
+    keys = [key.get_secret_value() for key in (settings.jwt_secret, settings.jwt_secret_previous) if key]
+    claims = _signed(token, tuple(keys))
+    now = datetime.now(UTC).timestamp()
+    if now >= claims["exp"]:
+        raise jwt.ExpiredSignatureError
+    if claims["iat"] > now + _CLOCKS_DIFFER_BY:
+        raise jwt.ImmatureSignatureError
+    return claims
+
+
+@lru_cache(maxsize=1024)
+def _signed(token: str, known: tuple[str, ...]) -> Mapping[str, Any]:
+    """Return the claims of a token that one of the keys signed; what is remembered is only what was found good.
+
+    Which algorithm is used is ours to say, and never the token's. When it holds is asked each time it comes.
+    """
     keys = {key_id(key): key for key in known}
     named = jwt.get_unverified_header(token).get("kid")
     key = keys.get(named) if isinstance(named, str) else None
@@ -95,11 +114,9 @@ def _verified(token: str) -> dict[str, Any]:
             "verify_iat": False,
         },
     )
-    issued = claims["iat"]
-    now = datetime.now(UTC).timestamp()
-    if not isinstance(issued, int) or isinstance(issued, bool) or issued > now + _CLOCKS_DIFFER_BY:
-        raise jwt.ImmatureSignatureError
-    return claims
+    if type(claims["iat"]) is not int or type(claims["exp"]) is not int:
+        raise jwt.InvalidTokenError
+    return MappingProxyType(claims)
 
 
 def _person(actor: Actor) -> dict[str, str | None]:

@@ -15,8 +15,9 @@ from app.request_id import current_request_id
 from app.services.audit import Outcome
 from db.site import SiteBase
 
-# Of the table, and made once: each prediction keeps an event, and an object of it takes longer than the database does.
-_KEEP = insert(SiteBase.metadata.tables["access_events"]).inline()
+ACCESS_EVENTS = SiteBase.metadata.tables["access_events"]
+# Of the table, and made once: an object of it takes longer than the database does.
+_KEEP = insert(ACCESS_EVENTS).inline()
 
 
 def record_access(
@@ -29,7 +30,8 @@ def record_access(
     outcome: Outcome = "ok",
 ) -> None:
     """Add one event to the transaction: ids and counts only, never a name or a value. Without an actor nobody asked."""
-    site.execute(_KEEP, _event(actor, action, patient_id, details, outcome))
+    event = access_event(actor, action, patient_id=patient_id, details=details, outcome=outcome)
+    site.execute(_KEEP, event)
 
 
 def record_failed_access(
@@ -37,7 +39,7 @@ def record_failed_access(
 ) -> None:
     """Keep a failed attempt in a transaction of its own, because the session's is about to be rolled back."""
     with Session(site.get_bind()) as own:
-        own.execute(_KEEP, _event(actor, action, patient_id, None, "failed"))
+        own.execute(_KEEP, access_event(actor, action, patient_id=patient_id, outcome="failed"))
         own.commit()
 
 
@@ -53,13 +55,15 @@ def refuse_unknown(
     raise NotFound(sentence)
 
 
-def _event(
+def access_event(
     actor: Actor | None,
     action: str,
-    patient_id: uuid.UUID | None,
-    details: Mapping[str, Any] | None,
-    outcome: Outcome,
+    *,
+    patient_id: uuid.UUID | None = None,
+    details: Mapping[str, Any] | None = None,
+    outcome: Outcome = "ok",
 ) -> dict[str, Any]:
+    """Return the columns of an event, for whoever keeps it in a statement of their own."""
     return {
         "worker_id": actor.worker_id if actor else None,
         "role": actor.role if actor else None,

@@ -19,6 +19,7 @@ from app.services.metrics import finite
 from app.services.model_quality import GroupQuality, SmokerInterval, quality_by_group, smoker_intervals
 from app.services.paging import Page, check_limit, integer_cursor, page_of
 from db.central import ModelVersion
+from db.prepared import PreparedStatement
 from db.states import VersionStatus
 from fl.features import Preprocessing
 from fl.intervals import Calibration
@@ -27,15 +28,18 @@ from fl.model import CostModel, weights_from_bytes, weights_sha256
 logger = logging.getLogger(__name__)
 
 _VERSIONS = ModelVersion.__table__.c
-# Asked before every prediction: of the table, and made once, for that takes longer than asking.
-_PREDICTING = select(
-    _VERSIONS.id,
-    _VERSIONS.version,
-    _VERSIONS.weights_sha256,
-    _VERSIONS.trained_at,
-    func.concat(_VERSIONS.rmse),  # an evaluation changes it, and with it the intervals
-    _VERSIONS.is_shadow,
-).where(or_(_VERSIONS.status == VersionStatus.CHAMPION, _VERSIONS.is_shadow))
+# Asked before every prediction.
+_PREDICTING = PreparedStatement(
+    "predicting_versions",
+    select(
+        _VERSIONS.id,
+        _VERSIONS.version,
+        _VERSIONS.weights_sha256,
+        _VERSIONS.trained_at,
+        func.concat(_VERSIONS.rmse),  # an evaluation changes it, and with it the intervals
+        _VERSIONS.is_shadow,
+    ).where(or_(_VERSIONS.status == VersionStatus.CHAMPION, _VERSIONS.is_shadow)),
+)
 
 
 @dataclass(frozen=True)
@@ -188,14 +192,14 @@ def champion(*, central: Session) -> LoadedModel:
     Conflict
         If its weights are damaged or it was trained on other input columns.
     """
-    keys = {bool(is_shadow): key for *key, is_shadow in central.connection().execute(_PREDICTING)}
+    keys = {bool(row.is_shadow): tuple(row)[:-1] for row in _PREDICTING.on(central.connection())}
     if False not in keys:
         raise NoModelYet
-    loaded = _LOADED.get(central, tuple(keys[False]))
+    loaded = _LOADED.get(central, keys[False])
     if True not in keys:
         return loaded
     try:
-        return replace(loaded, shadow=_LOADED.get(central, tuple(keys[True])))
+        return replace(loaded, shadow=_LOADED.get(central, keys[True]))
     except Conflict:  # a damaged shadow is logged, and disturbs nobody who predicts
         return loaded
 

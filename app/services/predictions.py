@@ -8,12 +8,13 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import bindparam, select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import bindparam, exists, func, insert, select, true
+from sqlalchemy.dialects.postgresql import insert as insert_unless_there
 from sqlalchemy.orm import Session
 
 from app.actor import Actor
@@ -21,18 +22,27 @@ from app.errors import Conflict, InvalidInput
 from app.measures import prediction_timed
 from app.permissions import Permission
 from app.services import models
-from app.services.access import record_access, refuse_unknown
-from db.site import Prediction, ShadowPrediction, SiteBase
+from app.services.access import ACCESS_EVENTS, access_event, refuse_unknown
+from db.prepared import PreparedStatement
+from db.site import Prediction, SiteBase
 from fl.features import FEATURES, FeatureValue, validate
 
 LARGEST_COST = Decimal("9999999999.99")  # USD, what the column holds
 
-# Of the tables, and made once: a statement made for each prediction takes longer than the database does.
-_PATIENTS, _PREDICTIONS = (SiteBase.metadata.tables[name] for name in ("patients", "predictions"))
-_PRESENT = select(_PATIENTS.c.id).where(
-    _PATIENTS.c.id == bindparam("patient"), _PATIENTS.c.deleted_at.is_(None)
+_PATIENTS, _PREDICTIONS, _SHADOWS = (
+    SiteBase.metadata.tables[name] for name in ("patients", "predictions", "shadow_predictions")
 )
-_KEEP = insert(_PREDICTIONS).on_conflict_do_nothing().returning(_PREDICTIONS.c.created_at)
+_KEPT = (
+    "id",
+    "patient_id",
+    "inputs",
+    "predicted_cost",
+    "interval_low",
+    "interval_high",
+    "model_version",
+    "worker_id",
+    "worker_name",
+)
 
 
 @dataclass(frozen=True)
@@ -198,8 +208,6 @@ def save(
         If the institution has no such patient, or it was deleted.
     """
     actor.require(Permission.PREDICT)
-    if patient_id is not None and site.scalar(_PRESENT, {"patient": patient_id}) is None:
-        refuse_unknown(site, actor, "prediction_saved", patient_id)
     low, high = prediction.interval or (None, None)
     values = {
         "id": prediction_id or new_prediction_id(),
@@ -212,19 +220,66 @@ def save(
         "worker_id": actor.worker_id,
         "worker_name": actor.name,
     }
-    created_at = site.scalar(_KEEP, values)
-    if created_at is None:  # an earlier attempt arrived, with its shadow and its event
-        found = site.get_one(Prediction, values["id"])
-        site.expunge(found)
-        return found
-    saved = Prediction(**values, created_at=created_at)
-    if prediction.shadow is not None:
-        version, cost = prediction.shadow
-        site.add(ShadowPrediction(prediction_id=saved.id, model_version=version, predicted_cost=cost))
-    record_access(
-        site, actor, "prediction_saved", patient_id=patient_id, details={"prediction_id": str(saved.id)}
+    event = access_event(
+        actor, "prediction_saved", patient_id=patient_id, details={"prediction_id": str(values["id"])}
     )
-    return saved
+    shadow_version, shadow_cost = prediction.shadow or (None, None)
+    keeping = _keeping(of_patient=patient_id is not None, with_shadow=prediction.shadow is not None)
+    (found,) = keeping.on(
+        site.connection(),
+        **values,
+        **{f"event_{name}": value for name, value in event.items()},
+        shadow_version=shadow_version,
+        shadow_cost=shadow_cost,
+    )
+    if not found.known:
+        assert patient_id is not None
+        refuse_unknown(site, actor, "prediction_saved", patient_id)
+    if found.created_at is None:  # an earlier attempt arrived, with its shadow and its event
+        kept = site.get_one(Prediction, values["id"])
+        site.expunge(kept)
+        return kept
+    return Prediction(**values, created_at=found.created_at)
+
+
+@cache
+def _keeping(*, of_patient: bool, with_shadow: bool) -> PreparedStatement:
+    """Return the statement that keeps a prediction, its event and what the shadow said, if the patient is there.
+
+    One statement, because each is a journey to the database. It answers whether the patient is known, and when the
+    prediction was kept: NULL if it was there.
+    """
+    columns = [_PREDICTIONS.c[name] for name in _KEPT]
+    given = select(*(bindparam(column.name, type_=column.type) for column in columns))
+    known = None
+    if of_patient:
+        present = _PATIENTS.c.deleted_at.is_(None) & (_PATIENTS.c.id == bindparam("patient_id"))
+        known = select(_PATIENTS.c.id).where(present).cte("known")
+        given = given.where(exists(select(known.c.id)))
+    saved = (
+        insert_unless_there(_PREDICTIONS)
+        .from_select(columns, given, include_defaults=False)
+        .on_conflict_do_nothing()
+        .returning(_PREDICTIONS.c.id, _PREDICTIONS.c.created_at)
+        .cte("saved")
+    )
+    of_event = [ACCESS_EVENTS.c[name] for name in access_event(None, "")]
+    event = select(*(bindparam(f"event_{each.name}", type_=each.type) for each in of_event)).select_from(
+        saved
+    )
+    others = [insert(ACCESS_EVENTS).from_select(of_event, event, include_defaults=False).cte("event")]
+    if with_shadow:
+        of_shadow = [_SHADOWS.c[name] for name in ("prediction_id", "model_version", "predicted_cost")]
+        shadow = select(
+            saved.c.id,
+            bindparam("shadow_version", type_=_SHADOWS.c.model_version.type),
+            bindparam("shadow_cost", type_=_SHADOWS.c.predicted_cost.type),
+        )
+        others.append(insert(_SHADOWS).from_select(of_shadow, shadow, include_defaults=False).cte("shadow"))
+    is_known = exists(select(known.c.id)) if known is not None else true()
+    when = select(func.max(saved.c.created_at)).scalar_subquery()
+    name = "keep_prediction" + "_of_patient" * of_patient + "_with_shadow" * with_shadow
+    return PreparedStatement(name, select(is_known.label("known"), when.label("created_at")).add_cte(*others))
 
 
 def predict_and_save(
