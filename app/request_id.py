@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -16,8 +18,24 @@ _current: ContextVar[str | None] = ContextVar("request_id", default=None)
 
 
 def current_request_id() -> str | None:
-    """Return the id of the request that is being answered; None outside of one, as in a page's rerun."""
+    """Return the id of the request that is being answered, or of the page's rerun; None outside of both."""
     return _current.get()
+
+
+@contextmanager
+def rerun_id() -> Iterator[None]:
+    """Give a rerun of a page, its fragment or its callback an id, as `RequestIds` gives one to a request.
+
+    Within another it keeps that one's.
+    """
+    if _current.get() is not None:
+        yield
+        return
+    token = _current.set(uuid.uuid4().hex)
+    try:
+        yield
+    finally:
+        _current.reset(token)
 
 
 def request_id_of(scope: Scope) -> str:

@@ -19,6 +19,7 @@ from app.components.formats import plain
 from app.errors import FedcostError, InvalidInput, NoModelYet, PermissionRefused, SessionEnded
 from app.log_privacy import log_fault
 from app.permissions import Permission
+from app.request_id import rerun_id
 from app.services import audit
 
 logger = logging.getLogger(__name__)
@@ -58,15 +59,19 @@ def show_failure(error: Exception) -> None:
 
 @contextmanager
 def errors_shown() -> Iterator[None]:
-    """Show whatever goes wrong inside as one plain sentence; an ended session leads to the sign-in form."""
-    try:
-        yield
-    except SessionEnded:
-        st.rerun(scope="app")
-    except FedcostError as error:
-        show_error(error)
-    except Exception as error:
-        show_failure(error)
+    """Show whatever goes wrong inside as one plain sentence; an ended session leads to the sign-in form.
+
+    Logs and audit know what happens inside by one id.
+    """
+    with rerun_id():
+        try:
+            yield
+        except SessionEnded:
+            st.rerun(scope="app")
+        except FedcostError as error:
+            show_error(error)
+        except Exception as error:
+            show_failure(error)
 
 
 def acting(

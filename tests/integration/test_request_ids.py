@@ -16,6 +16,7 @@ from app.settings import Settings, get_settings
 from db.central import AuditEvent
 from db.site import AccessEvent
 from tests.integration.conftest import Consortium
+from tests.integration.page_scripts import opened
 
 TokenOf = Callable[[str], dict[str, str]]
 MADE_HERE = re.compile(r"[0-9a-f]{32}")
@@ -107,3 +108,27 @@ def test_a_trusted_proxy_that_is_no_address_is_refused_when_the_process_starts(
     get_settings.cache_clear()
     with pytest.raises(ValueError, match="no address and no network"):
         get_settings()
+
+
+def test_what_a_rerun_of_a_page_leaves_has_one_id_and_the_next_another(consortium: Consortium) -> None:
+    patients = [consortium.add_patient("northeast", "Ada", name) for name in ("One", "Two")]
+    app = opened(consortium, "doctor").run()
+    app = app.switch_page("../pages/patient.py").run()
+    seen: list[set[str | None]] = []
+    for patient in patients:
+        app.query_params["patient"] = str(patient)
+        app = app.run()
+        assert not app.exception and not app.error
+        with consortium.site("northeast") as site:
+            ids = set(site.scalars(select(AccessEvent.request_id).where(AccessEvent.patient_id == patient)))
+        seen.append(ids - set().union(*seen))
+    assert [len(ids) for ids in seen] == [1, 1]
+    assert all(MADE_HERE.fullmatch(each or "") for ids in seen for each in ids)
+    assert current_request_id() is None
+
+
+def test_a_page_that_is_refused_leaves_an_id(consortium: Consortium) -> None:
+    opened(consortium, "nurse", "pages/audit.py").run()
+    with consortium.central() as central:
+        refusal = central.scalars(select(AuditEvent).where(AuditEvent.outcome == "refused")).one()
+    assert MADE_HERE.fullmatch(refusal.request_id or "")
