@@ -55,6 +55,7 @@ def served(application: str, urls: DatabaseUrls, data_dir: Path, **variables: st
             env=environment,
             stdout=log,
             stderr=subprocess.STDOUT,
+            start_new_session=True,  # as of any service: Linux shares processors out by session
         )
     try:
         _wait_until_up(process, port, log_path)
