@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from sqlalchemy import func, select, tuple_
-from sqlalchemy.dialects.postgresql import aggregate_order_by
+from sqlalchemy.dialects.postgresql import aggregate_order_by, distinct_on
 from sqlalchemy.orm import Session
 
 from app.actor import Actor
@@ -216,7 +216,7 @@ def _last_changes(central: Session) -> dict[str, tuple[str, str | None, datetime
         select(
             AuditEvent.target, AuditEvent.details["reason"].astext, MedicalWorker.name, AuditEvent.occurred_at
         )
-        .distinct(AuditEvent.target)
+        .ext(distinct_on(AuditEvent.target))
         .outerjoin(MedicalWorker, MedicalWorker.id == AuditEvent.worker_id)
         .where(AuditEvent.action.in_((DEACTIVATED, REACTIVATED)), AuditEvent.outcome == "ok")
         .order_by(AuditEvent.target, AuditEvent.id.desc())
