@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pandas as pd
 import streamlit as st
 
 from app.actor import Actor
@@ -37,21 +36,21 @@ def _show_keys(keys: list[KeyView]) -> None:
     if not keys:
         st.info("No key is registered, so its SuperNode is refused.", icon=":material/key_off:")
         return
-    rows = [
-        {
-            "Fingerprint": f"`{key.fingerprint}`",
-            "Registered": plain(f"{when(key.registered_at)}, {key.registered_by or 'by this hub itself'}"),
-            "State": plain(_state(key)),
-        }
-        for key in keys
-    ]
-    st.table(pd.DataFrame(rows), border="horizontal", hide_index=True)
+    for key in keys:
+        with st.container(border=True, gap="xsmall"):
+            st.markdown(f"{_state(key)}  \n`{key.fingerprint}`")
+            told = f"Registered {when(key.registered_at)}, {key.registered_by or 'by this hub itself'}"
+            if key.revoked_at is not None:
+                told += f" · revoked {when(key.revoked_at)}, {key.revoked_by or 'by somebody'}"
+            st.caption(plain(told))
 
 
 def _state(key: KeyView) -> str:
     if key.revoked_at is not None:
-        return f"Revoked {when(key.revoked_at)}, {key.revoked_by or 'somebody'}"
-    return "Valid, known to SuperLink" if key.in_use else "Valid, SuperLink is told within seconds"
+        return ":gray-badge[:material/key_off: Revoked]"
+    if key.in_use:
+        return ":green-badge[:material/check_circle: Valid, known to SuperLink]"
+    return ":orange-badge[:material/schedule: Valid, SuperLink is told within seconds]"
 
 
 def _register(actor: Actor, code: str) -> None:
