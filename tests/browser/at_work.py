@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -106,7 +107,9 @@ def rows_of_table(page: Page, place: int = 0) -> list[list[str]]:
 
 
 def picture(page: Page, name: str) -> None:
-    """Keep a picture of the whole page."""
+    """Keep a picture of the whole page, if PICTURES is set: whoever changed a page wants to see it."""
+    if not os.environ.get("PICTURES"):
+        return
     size = page.viewport_size
     assert size is not None
     settle(page)
@@ -120,6 +123,8 @@ def picture(page: Page, name: str) -> None:
 
 def pictures(browser: Browser, product: Product, page: Page, pages: dict[str, str]) -> None:
     """Keep pictures of pages (path -> name) as their reader sees them on a laptop and a telephone, light and dark."""
+    if not os.environ.get("PICTURES"):
+        return
     state = page.context.storage_state()
     for width in (WIDE, NARROW):
         for scheme in ("light", "dark"):
