@@ -91,6 +91,10 @@ bench-load: $(READY) ## 200 predictions a second and 50 open pages, while a run 
 abuse-requests: $(READY) ## 10,000 malformed requests to the application as it is served; none may be answered 5xx
 	@exec $(BIN)/python -m bench.malformed
 
+.PHONY: bench-audit
+bench-audit: $(READY) ## seconds to seal and verify a million events, milliseconds of the audit page's questions
+	@exec $(BIN)/python -m bench.audit
+
 bench-predict: $(READY) ## milliseconds of a prediction in the service and over HTTP, and of keras.predict
 	@exec $(BIN)/python -m bench.predict
 

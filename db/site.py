@@ -240,6 +240,12 @@ class AccessEvent(SiteBase):
         CheckConstraint("outcome IN ('ok', 'refused', 'failed')", name="access_events_outcome"),
         Index("access_events_time", "occurred_at"),
         Index("access_events_patient", "patient_id", "occurred_at"),
+        Index(
+            "access_events_patients",
+            text("(details -> 'patient_ids')"),
+            postgresql_using="gin",
+            postgresql_where=text("details ? 'patient_ids'"),
+        ),
         Index("access_events_worker", "worker_id", "id"),
         Index("access_events_action", "action", "id"),
         Index("access_events_not_ok", "outcome", "id", postgresql_where=text("outcome <> 'ok'")),

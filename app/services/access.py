@@ -6,14 +6,15 @@ import uuid
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from sqlalchemy import insert
+from sqlalchemy import ColumnElement, and_, any_, func, insert, or_, select
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Session
 
 from app.actor import Actor
 from app.errors import NotFound
 from app.request_id import current_request_id
 from app.services.audit import Outcome
-from db.site import SiteBase
+from db.site import AccessEvent, SiteBase
 
 ACCESS_EVENTS = SiteBase.metadata.tables["access_events"]
 # Of the table, and made once: an object of it takes longer than the database does.
@@ -41,6 +42,15 @@ def record_failed_access(
     with Session(site.get_bind()) as own:
         own.execute(_KEEP, access_event(actor, action, patient_id=patient_id, outcome="failed"))
         own.commit()
+
+
+def names_patient(patient_id: uuid.UUID) -> ColumnElement[bool]:
+    """Return the condition that an event is of a patient, alone or among others."""
+    listed = AccessEvent.details.op("->", return_type=JSONB())("patient_ids")  # as the index has it
+    among = and_(AccessEvent.details.has_key("patient_ids"), listed.contains([str(patient_id)]))
+    found = select(AccessEvent.id).where(or_(AccessEvent.patient_id == patient_id, among))
+    # An array, or PostgreSQL, which takes one in a hundred events for a patient's, goes through all, the newest first.
+    return AccessEvent.id == any_(func.array(found.scalar_subquery()))
 
 
 def refuse_unknown(

@@ -10,7 +10,7 @@ from datetime import date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from sqlalchemy import ColumnElement, func, or_, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from app.actor import Actor
@@ -18,7 +18,7 @@ from app.databases import central_read_session, central_session, site_session
 from app.errors import InvalidInput
 from app.permissions import Permission
 from app.services import audit, audit_chain
-from app.services.access import record_access
+from app.services.access import names_patient, record_access
 from app.services.audit_chain import ChainBroken, ChainHead, ChainState, Trail
 from app.services.paging import Page, Position, read_page, unknown_cursor
 from db.central import AuditEvent, Institution, MedicalWorker
@@ -309,9 +309,7 @@ def _target(trail: OpenTrail, target: str) -> ColumnElement[bool]:
         raise InvalidInput(
             [FieldProblem("target", "A patient is named by the record's number, a UUID.")]
         ) from None
-    return or_(
-        AccessEvent.patient_id == patient_id, AccessEvent.details["patient_ids"].contains([str(patient_id)])
-    )
+    return names_patient(patient_id)
 
 
 def _midnight(day: date, zone: str) -> datetime:

@@ -17,7 +17,7 @@ from app.actor import Actor
 from app.errors import InvalidInput
 from app.permissions import Permission
 from app.services import archives
-from app.services.access import record_access, refuse_unknown
+from app.services.access import names_patient, record_access, refuse_unknown
 from db.data_life import Erasure
 from db.idempotency import SiteIdempotencyKey
 from db.site import AccessEvent, Patient, PatientChange, Prediction, ShadowPrediction, SiteBase
@@ -67,10 +67,7 @@ def export_person(*, site: Session, actor: Actor, patient_id: uuid.UUID) -> dict
         .where(Prediction.patient_id == patient_id)
         .order_by(Prediction.created_at, Prediction.id)
     ).all()
-    named = AccessEvent.details["patient_ids"].contains([str(patient_id)])
-    events = site.scalars(
-        select(AccessEvent).where((AccessEvent.patient_id == patient_id) | named).order_by(AccessEvent.id)
-    ).all()
+    events = site.scalars(select(AccessEvent).where(names_patient(patient_id)).order_by(AccessEvent.id)).all()
     document = {
         "what": "Everything that the hospital's Fedcost database holds on one patient. Amounts are US dollars a year.",
         "institution": actor.institution_name,
