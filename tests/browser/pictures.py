@@ -120,6 +120,11 @@ PICTURES: tuple[Picture, ...] = (
     Picture("models", SCIENTIST, "/models"),
     Picture("institutions", ADMIN, "/institutions", height=900),
     Picture("participation", MANAGER, "/participation", height=900),
+    Picture("retention", MANAGER, "/retention", height=1000),
+    Picture("audit", MANAGER, "/audit", height=1000),
+    Picture("people", ADMIN, "/workers", height=900),
+    Picture("system", ADMIN, "/system", height=1300),
+    Picture("account", DOCTOR, "/account", height=900),
 )
 
 
