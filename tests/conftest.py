@@ -103,6 +103,13 @@ def _quick_folder() -> Path:
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
     """A fresh folder that every user may enter, for a test that starts a server of its own."""
+    with an_open_folder() as folder:
+        yield folder
+
+
+@contextmanager
+def an_open_folder() -> Iterator[Path]:
+    """Give a fresh folder that every user may enter, and read the logs in it at the end."""
     folder = Path(tempfile.mkdtemp(prefix="fedcost-test-", dir=_quick_folder()))
     folder.chmod(0o755)
     yield folder
