@@ -217,9 +217,16 @@ def described() -> Described:
     return Described(_operations(document, with_tokens=False), strange)
 
 
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a model's file that was made for one person is kept for the next; TensorFlow takes seconds to start."""
+    return tmp_path_factory.mktemp("data")
+
+
 @pytest.fixture
-def app(consortium: Consortium, monkeypatch: pytest.MonkeyPatch) -> Iterator[FastAPI]:
+def app(consortium: Consortium, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FastAPI]:
     """The API, which does not mind how often it is asked."""
+    monkeypatch.setenv("DATA_DIR", str(data_dir))
     for name in ("WORKER", "ADDRESS", "SIGN_IN"):
         monkeypatch.setenv(f"RATE_LIMIT_{name}", "10000000/minute")
     get_settings.cache_clear()

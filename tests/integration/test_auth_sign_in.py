@@ -117,12 +117,17 @@ def test_every_kind_of_refusal_takes_the_same_time(consortium: Any) -> None:
 
     seconds("warm@test.local")
     took: dict[str, list[float]] = {kind: [] for kind in kinds}
-    for _ in range(4):
+
+    def parts_of_the_usual() -> list[float]:
+        """Compare the shortest times: what else the machine does only adds to them."""
+        return [min(each) / min(took["unknown"]) for each in took.values()]
+
+    for number in range(6):
         for kind, email in kinds.items():
             took[kind].append(seconds(email))
-    usual = min(took["unknown"])  # what else the machine does only adds to it
-    for kind, each in took.items():
-        assert 0.6 < min(each) / usual < 1.6, (kind, took)
+        if number > 0 and all(0.7 < part < 1.4 for part in parts_of_the_usual()):
+            break  # more of them would only bring the shortest times closer together
+    assert all(0.6 < part < 1.6 for part in parts_of_the_usual()), took
 
 
 def test_refused_and_accepted_sign_ins_are_kept(consortium: Any) -> None:
