@@ -15,7 +15,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import bcrypt
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import make_url, select
@@ -23,6 +22,7 @@ from sqlalchemy.orm import Session
 from streamlit.components.v2 import manifest_scanner
 
 from app.actor import Actor
+from app.auth.passwords import hash_password
 from app.databases import central_session, site_session
 from app.settings import Settings, get_settings
 from db.central import Institution, MedicalWorker, ModelVersion, SiteResult, TrainingRound, TrainingRun
@@ -34,8 +34,8 @@ from db.states import Phase, Role, RoundStatus, RunStatus, SiteOutcome
 from fl.features import INPUT_NAMES, Preprocessing
 from fl.model import initial_weights, weights_sha256, weights_to_bytes
 from fl.settings import RunSettings
-from tests.conftest import an_open_folder
 from tests.kept_databases import all_urls
+from tests.open_folders import an_open_folder
 
 PASSWORD = "a password for tests"
 PEOPLE = {
@@ -101,8 +101,7 @@ class Consortium:
 
 @pytest.fixture(scope="session")
 def _password_hash() -> str:
-    # bcrypt's smallest cost: the tests sign in a hundred times.
-    return bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
+    return hash_password(PASSWORD)
 
 
 @pytest.fixture
