@@ -22,7 +22,7 @@ from db.embedded import EmbeddedPostgres
 from db.engines import engine_for
 from db.provision import DatabaseUrls, provision
 from tests import quick_passwords  # noqa: F401 - makes them quick
-from tests.kept_databases import KeptDatabases, names_of
+from tests.kept_databases import WORKER, KeptDatabases, names_of
 from tests.log_search import SPOKEN, logs_below
 from tests.open_folders import an_open_folder, quick_folder
 
@@ -123,8 +123,7 @@ def _set_aside(server: EmbeddedPostgres, urls: DatabaseUrls, suffix: str) -> Non
 
 @pytest.fixture(scope="session")
 def _migrated(postgres_server: EmbeddedPostgres) -> Iterator[KeptDatabases]:
-    prefix = os.environ.get("PYTEST_XDIST_WORKER", "single") + "_"
-    urls = provision(postgres_server, INSTITUTION_CODES, prefix=prefix)
+    urls = provision(postgres_server, INSTITUTION_CODES, prefix=f"{WORKER}_")
     _set_aside(postgres_server, urls, "_migrated")
     kept = KeptDatabases(postgres_server, urls, "_migrated")
     yield kept
@@ -135,8 +134,7 @@ def _migrated(postgres_server: EmbeddedPostgres) -> Iterator[KeptDatabases]:
 def _demo(postgres_server: EmbeddedPostgres) -> Iterator[KeptDatabases]:
     from app.demo import seed_demo
 
-    prefix = os.environ.get("PYTEST_XDIST_WORKER", "single") + "_seeded_"
-    urls = provision(postgres_server, INSTITUTION_CODES, prefix=prefix)
+    urls = provision(postgres_server, INSTITUTION_CODES, prefix=f"{WORKER}_seeded_")
     seed_demo(urls)
     for url in (urls.central, *urls.sites.values()):
         engine_for(url).dispose()

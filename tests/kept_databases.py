@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ from db.privileges import DatabaseKind
 from db.provision import DatabaseUrls
 from tests.log_search import SPOKEN
 
+# Begins the name of what this process makes on the server that it shares with others.
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "single")
 WAIT_FOR_A_LOCK = 2000  # milliseconds that a connection which a test left open may hold up
 # What a test may have changed besides rows; then the database is made anew from its template.
 _SHAPE = """
