@@ -6,7 +6,7 @@ SHELL := bash
 MAKEFLAGS += --no-print-directory
 
 # Another environment that happens to be active must not decide what is used here.
-unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH CONDA_PREFIX
+unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH CONDA_PREFIX PYTHONDONTWRITEBYTECODE
 
 PYTHON ?= python3
 UV_VERSION := 0.12.24

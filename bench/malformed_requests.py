@@ -127,9 +127,12 @@ def operations() -> list[APIOperation]:  # type: ignore[type-arg]
 
 
 def can_be_asked_wrongly(operation: APIOperation) -> bool:  # type: ignore[type-arg]
-    """Tell whether the description of an operation forbids anything; any text is a name."""
-    parameters = list(operation.iter_parameters())
-    return bool(operation.body or parameters) and operation.path != "/problems/{name}"
+    """Tell whether the description of an operation forbids anything; looking for what it forbids takes a second."""
+    schemas = [parameter.definition["schema"] for parameter in operation.iter_parameters()]
+    any_text = {"type": "string"}
+    return bool(operation.body) or any(
+        {**schema, "title": ""} != {**any_text, "title": ""} for schema in schemas
+    )
 
 
 def against_the_description(

@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,12 +21,12 @@ from app.settings import Settings, get_settings
 from db.embedded import EmbeddedPostgres
 from db.engines import engine_for
 from db.provision import DatabaseUrls, provision
-from tests.kept_databases import KeptDatabases, names_of
+from tests import quick_passwords  # noqa: F401 - makes them quick
+from tests.kept_databases import WORKER, KeptDatabases, names_of
 from tests.log_search import SPOKEN, logs_below
+from tests.open_folders import an_open_folder, quick_folder
 
 INSTITUTION_CODES = ("northeast", "northwest", "southeast", "southwest")
-
-MEMORY_WANTED = 4_000_000_000  # bytes
 
 threadpool_limits(1, user_api="blas")  # as the web process does
 # Other work on the machine makes single examples slow; what counts is what they find.
@@ -88,27 +87,16 @@ def _open_folder(base: Path) -> Path:
     pytest's own folder is closed to all others.
     """
     name = hashlib.sha256(str(base).encode()).hexdigest()[:12]
-    folder = _quick_folder() / f"fedcost-tests-{name}"
+    folder = quick_folder() / f"fedcost-tests-{name}"
     folder.mkdir(mode=0o755, exist_ok=True)
     return folder
-
-
-def _quick_folder() -> Path:
-    """Return where files are made fast: a database has three hundred of them, so memory serves if there is enough."""
-    memory = Path("/dev/shm")
-    roomy = memory.is_dir() and shutil.disk_usage(memory).free > MEMORY_WANTED
-    return memory if roomy else Path(tempfile.gettempdir())
 
 
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
     """A fresh folder that every user may enter, for a test that starts a server of its own."""
-    folder = Path(tempfile.mkdtemp(prefix="fedcost-test-", dir=_quick_folder()))
-    folder.chmod(0o755)
-    yield folder
-    found = SPOKEN.found_in(logs_below(folder))
-    shutil.rmtree(folder)
-    assert not found, "\n".join(found)
+    with an_open_folder() as folder:
+        yield folder
 
 
 @contextmanager
@@ -135,8 +123,7 @@ def _set_aside(server: EmbeddedPostgres, urls: DatabaseUrls, suffix: str) -> Non
 
 @pytest.fixture(scope="session")
 def _migrated(postgres_server: EmbeddedPostgres) -> Iterator[KeptDatabases]:
-    prefix = os.environ.get("PYTEST_XDIST_WORKER", "single") + "_"
-    urls = provision(postgres_server, INSTITUTION_CODES, prefix=prefix)
+    urls = provision(postgres_server, INSTITUTION_CODES, prefix=f"{WORKER}_")
     _set_aside(postgres_server, urls, "_migrated")
     kept = KeptDatabases(postgres_server, urls, "_migrated")
     yield kept
@@ -147,8 +134,7 @@ def _migrated(postgres_server: EmbeddedPostgres) -> Iterator[KeptDatabases]:
 def _demo(postgres_server: EmbeddedPostgres) -> Iterator[KeptDatabases]:
     from app.demo import seed_demo
 
-    prefix = os.environ.get("PYTEST_XDIST_WORKER", "single") + "_seeded_"
-    urls = provision(postgres_server, INSTITUTION_CODES, prefix=prefix)
+    urls = provision(postgres_server, INSTITUTION_CODES, prefix=f"{WORKER}_seeded_")
     seed_demo(urls)
     for url in (urls.central, *urls.sites.values()):
         engine_for(url).dispose()

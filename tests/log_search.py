@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from psycopg2.extensions import cursor as Cursor
@@ -78,6 +79,7 @@ def logs_below(folder: Path) -> Iterator[Path]:
         yield from (path for path in folder.rglob(pattern) if path.is_file())
 
 
+@cache
 def _words_of_the_product() -> set[str]:
     """Return what the product itself says, such as `Training`; a test's patient of that name proves nothing."""
     said: set[str] = set()

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import bcrypt
 import httpx
 import pandas as pd
 import psycopg2
 
+from app.auth.passwords import hash_password
 from bench.consortium import load_patients
 from db.central import Institution, MedicalWorker
 from db.cohort import generate
@@ -188,7 +188,7 @@ def _start_databases(made: Deployment) -> None:
         party.once(f"{name}-roles")
         party.once(f"{name}-migrate")
     hub = made.parties["hub"]
-    hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
+    hashed = hash_password(PASSWORD)
     url = (hub.secrets / "hub" / "owner_url").read_text()
     with hub.place.inside(), sessions_for(url)() as session, session.begin():
         rows = {site: Institution(code=site, name=f"{site.title()} Hospital") for site in SITES}

@@ -24,7 +24,13 @@ def connected(url: str, **options: str) -> Iterator[Connection]:
 
 def refusal(url: str, statement: str) -> str | None:
     """Return the SQLSTATE with which a statement was refused, None if it was not; nothing of it stays."""
-    with connected(url) as connection, connection.cursor() as cursor:
+    with connected(url) as connection:
+        return refusal_on(connection, statement)
+
+
+def refusal_on(connection: Connection, statement: str) -> str | None:
+    """Do the same on an open connection, which takes a tenth of the time."""
+    with connection.cursor() as cursor:
         try:
             cursor.execute(statement)
         except psycopg2.Error as error:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gc
 import json
+import subprocess
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -13,14 +15,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import bcrypt
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import select
+from sqlalchemy import make_url, select
 from sqlalchemy.orm import Session
 from streamlit.components.v2 import manifest_scanner
 
 from app.actor import Actor
+from app.auth.passwords import hash_password
 from app.databases import central_session, site_session
 from app.settings import Settings, get_settings
 from db.central import Institution, MedicalWorker, ModelVersion, SiteResult, TrainingRound, TrainingRun
@@ -33,6 +35,7 @@ from fl.features import INPUT_NAMES, Preprocessing
 from fl.model import initial_weights, weights_sha256, weights_to_bytes
 from fl.settings import RunSettings
 from tests.kept_databases import all_urls
+from tests.open_folders import an_open_folder
 
 PASSWORD = "a password for tests"
 PEOPLE = {
@@ -98,8 +101,7 @@ class Consortium:
 
 @pytest.fixture(scope="session")
 def _password_hash() -> str:
-    # bcrypt's smallest cost: the tests sign in a hundred times.
-    return bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
+    return hash_password(PASSWORD)
 
 
 @pytest.fixture
@@ -126,18 +128,20 @@ def consortium(
         }
         central.add_all(institutions.values())
         central.flush()
-        for key, (email, role, code) in PEOPLE.items():
-            worker = MedicalWorker(
+        world.workers = {
+            key: MedicalWorker(
                 email=email,
                 password_hash=_password_hash,
                 name=f"The {key}",
                 role=role,
                 institution_id=institutions[code].id if code else None,
             )
-            central.add(worker)
-            central.flush()
-            institution = institutions[code] if code else None
-            world.workers[key] = worker
+            for key, (email, role, code) in PEOPLE.items()
+        }
+        central.add_all(world.workers.values())
+        central.flush()
+        for key, (email, role, code) in PEOPLE.items():
+            institution, worker = institutions[code] if code else None, world.workers[key]
             world.actors[key] = Actor(
                 worker_id=worker.id,
                 name=worker.name,
@@ -154,19 +158,82 @@ def consortium(
     get_settings.cache_clear()
 
 
+@dataclass(frozen=True)
+class StoppedServer:
+    """A server that was made once, to be copied: making one takes five times as long.
+
+    Attributes
+    ----------
+    urls
+        Of a consortium of two on it, as they were while it ran.
+    """
+
+    data_dir: Path
+    urls: DatabaseUrls | None
+
+    def copied_to(self, data_dir: Path) -> EmbeddedPostgres:
+        """Return a server with the same roles and databases, not started yet."""
+        subprocess.run(["cp", "-a", self.data_dir, data_dir], check=True)
+        (data_dir / "postgres" / "port").unlink()
+        return EmbeddedPostgres(data_dir)
+
+    def urls_on(self, port: int) -> DatabaseUrls:
+        """Return the URLs of a copy that listens on another port."""
+        assert self.urls is not None
+
+        def moved(url: str) -> str:
+            return make_url(url).set(port=port).render_as_string(hide_password=False)
+
+        def all_moved(urls: dict[str, str]) -> dict[str, str]:
+            return {code: moved(url) for code, url in urls.items()}
+
+        return DatabaseUrls(
+            central=moved(self.urls.central),
+            sites=all_moved(self.urls.sites),
+            app_central=moved(self.urls.app_central),
+            app_sites=all_moved(self.urls.app_sites),
+            train_sites=all_moved(self.urls.train_sites),
+            central_of_sites=all_moved(self.urls.central_of_sites),
+        )
+
+
+@contextmanager
+def _stopped_server(*institution_codes: str) -> Iterator[StoppedServer]:
+    with an_open_folder() as folder:
+        server = EmbeddedPostgres(folder / "data")
+        server.start()
+        urls = provision(server, institution_codes) if institution_codes else None
+        server.stop()
+        yield StoppedServer(server.data_dir, urls)
+
+
+@pytest.fixture(scope="session")
+def _empty_server() -> Iterator[StoppedServer]:
+    with _stopped_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def _server_of_two() -> Iterator[StoppedServer]:
+    with _stopped_server("northeast", "southwest") as server:
+        yield server
+
+
 @pytest.fixture
-def own_server(open_folder: Path) -> Iterator[EmbeddedPostgres]:
+def own_server(open_folder: Path, request: pytest.FixtureRequest) -> Iterator[EmbeddedPostgres]:
     """A running server in a folder of its own."""
-    server = EmbeddedPostgres(open_folder / "data")
+    with_databases = "own_databases" in request.fixturenames
+    made: StoppedServer = request.getfixturevalue("_server_of_two" if with_databases else "_empty_server")
+    server = made.copied_to(open_folder / "data")
     server.start()
     yield server
     server.erase()
 
 
 @pytest.fixture
-def own_databases(own_server: EmbeddedPostgres) -> Iterator[DatabaseUrls]:
+def own_databases(own_server: EmbeddedPostgres, _server_of_two: StoppedServer) -> Iterator[DatabaseUrls]:
     """The databases of a consortium of two, on that server."""
-    urls = provision(own_server, ("northeast", "southwest"))
+    urls = _server_of_two.urls_on(own_server.port)
     yield urls
     for url in all_urls(urls):
         engine_for(url).dispose()

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import bcrypt
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import func, select, update
 
-from app.auth import sessions, sign_in
+from app.auth import passwords, sessions, sign_in
 from app.auth.passwords import hash_password
 from app.auth.sign_in import REFUSAL, verify_credentials
 from app.databases import central_session
@@ -20,6 +22,7 @@ from app.errors import SessionEnded, SignInRefused
 from app.settings import get_settings
 from db.central import AuditEvent, MedicalWorker, Session
 from db.states import Role, SessionKind
+from tests.quick_passwords import usual_salt
 
 EMAIL = "nurse@northeast.test.local"
 
@@ -91,7 +94,16 @@ def test_a_switched_off_worker_is_refused_with_the_same_sentence(consortium: Any
     assert not _try(EMAIL, consortium.password)
 
 
-def test_every_kind_of_refusal_takes_the_same_time(consortium: Any) -> None:
+@pytest.fixture
+def of_usual_cost(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Passwords are hashed at the cost that the product has."""
+    monkeypatch.setattr(bcrypt, "gensalt", usual_salt)
+    passwords._hash_of_nobody.cache_clear()
+    yield
+    passwords._hash_of_nobody.cache_clear()
+
+
+def test_every_kind_of_refusal_takes_the_same_time(consortium: Any, of_usual_cost: None) -> None:
     def change(person: str, **values: Any) -> str:
         email = consortium.workers[person].email
         with consortium.central() as central:
@@ -99,8 +111,10 @@ def test_every_kind_of_refusal_takes_the_same_time(consortium: Any) -> None:
             central.commit()
         return str(email)
 
+    hashed = hash_password("one of today's cost")
+    assert hashed.startswith("$2b$12$")
     with consortium.central() as central:
-        central.execute(update(MedicalWorker).values(password_hash=hash_password("one of today's cost")))
+        central.execute(update(MedicalWorker).values(password_hash=hashed))
         central.commit()
     kinds = {
         "unknown": "nobody@test.local",
@@ -117,12 +131,17 @@ def test_every_kind_of_refusal_takes_the_same_time(consortium: Any) -> None:
 
     seconds("warm@test.local")
     took: dict[str, list[float]] = {kind: [] for kind in kinds}
-    for _ in range(4):
+
+    def parts_of_the_usual() -> list[float]:
+        """Compare the shortest times: what else the machine does only adds to them."""
+        return [min(each) / min(took["unknown"]) for each in took.values()]
+
+    for number in range(6):
         for kind, email in kinds.items():
             took[kind].append(seconds(email))
-    usual = min(took["unknown"])  # what else the machine does only adds to it
-    for kind, each in took.items():
-        assert 0.6 < min(each) / usual < 1.6, (kind, took)
+        if number > 0 and all(0.7 < part < 1.4 for part in parts_of_the_usual()):
+            break  # more of them would only bring the shortest times closer together
+    assert all(0.6 < part < 1.6 for part in parts_of_the_usual()), took
 
 
 def test_refused_and_accepted_sign_ins_are_kept(consortium: Any) -> None:

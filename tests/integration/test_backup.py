@@ -24,8 +24,9 @@ from db.backup_files import BackupFailed
 from db.embedded import EmbeddedPostgres
 from db.provision import DatabaseUrls
 from tests.integration.conftest import Consortium
+from tests.kept_databases import WORKER
 
-PREFIX = "restored_"
+PREFIX = f"restored_{WORKER}_"
 FEATURES = {"age": 61, "sex": "female", "bmi": 41.2, "children": 1, "smoker": "yes", "region": "southwest"}
 
 

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -26,11 +25,8 @@ PROJECT_ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 @pytest.fixture
-def server(open_folder: Path) -> Iterator[EmbeddedPostgres]:
-    server = EmbeddedPostgres(open_folder / "data")
-    server.start()
-    yield server
-    server.erase()
+def server(own_server: EmbeddedPostgres) -> EmbeddedPostgres:
+    return own_server
 
 
 def _run(server: EmbeddedPostgres, *statements: str) -> list[tuple[object, ...]]:

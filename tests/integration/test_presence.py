@@ -17,7 +17,7 @@ from db.engines import sessions_for
 from db.federation import SitePresence
 from db.provision import DatabaseUrls
 from db.site import Participation, Patient
-from fl import presence
+from fl import presence, site_database
 from fl.presence import PresenceAsker, Rhythm, asking_sites
 from fl.runtime.environment import PROJECT_ROOT
 from fl.runtime.flower_private import build_bundle
@@ -184,7 +184,10 @@ def test_an_answer_that_cannot_be_is_not_kept(world: DatabaseUrls, changes: dict
     assert row(world) is None
 
 
-def test_neither_a_dead_site_nor_its_database_keeps_the_others_from_being_asked(world: DatabaseUrls) -> None:
+def test_neither_a_dead_site_nor_its_database_keeps_the_others_from_being_asked(
+    world: DatabaseUrls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(site_database, "PATIENCE_SECONDS", 0.5)
     away = re.sub(r"/\w+$", "/no_such", world.train_sites["southwest"])
     grid = LocalGrid({**world.train_sites, "southwest": away}, dead={"northeast"})
     answered = ask(PresenceAsker(grid, world.app_central, grid.binding, QUICK))

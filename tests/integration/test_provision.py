@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from sqlalchemy import create_engine, make_url, text
@@ -15,20 +16,36 @@ from app.settings import PROJECT_ROOT
 from db.embedded import EmbeddedPostgres
 from db.migrate import migrate_environment
 from db.provision import CREDENTIALS, DatabaseUrls, credentials, provision
+from tests.kept_databases import WORKER
 
 CODES = ("northeast", "southwest")
-PREFIX = "provisioned_"
+PREFIX = f"provisioned_{WORKER}_"
+UNCHANGED = f"unchanged_{WORKER}_"
 
 
 @pytest.fixture
 def urls(postgres_server: EmbeddedPostgres) -> Iterator[DatabaseUrls]:
-    yield provision(postgres_server, CODES, prefix=PREFIX)
+    """Databases that a test may change."""
+    with _provisioned(postgres_server, PREFIX) as urls:
+        yield urls
+
+
+@pytest.fixture(scope="module")
+def unchanged(postgres_server: EmbeddedPostgres) -> Iterator[DatabaseUrls]:
+    """Databases for those that look at them only."""
+    with _provisioned(postgres_server, UNCHANGED) as urls:
+        yield urls
+
+
+@contextmanager
+def _provisioned(postgres_server: EmbeddedPostgres, prefix: str) -> Iterator[DatabaseUrls]:
+    yield provision(postgres_server, CODES, prefix=prefix)
     engine = create_engine(postgres_server.url(), isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
-        for name in (f"{PREFIX}central", *(f"{PREFIX}site_{code}" for code in CODES)):
+        for name in (f"{prefix}central", *(f"{prefix}site_{code}" for code in CODES)):
             connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
         roles = text("SELECT rolname FROM pg_roles WHERE rolname LIKE :name")
-        for name in connection.scalars(roles, {"name": f"%{PREFIX}%"}).all():
+        for name in connection.scalars(roles, {"name": f"%{prefix}%"}).all():
             connection.exec_driver_sql(f"DROP ROLE {name}")
     engine.dispose()
 
@@ -42,9 +59,9 @@ def _scalar(url: str, statement: str) -> object:
         engine.dispose()
 
 
-def test_one_role_and_one_database_each(urls: DatabaseUrls) -> None:
-    assert set(urls.sites) == set(CODES)
-    for url in (urls.central, *urls.sites.values()):
+def test_one_role_and_one_database_each(unchanged: DatabaseUrls) -> None:
+    assert set(unchanged.sites) == set(CODES)
+    for url in (unchanged.central, *unchanged.sites.values()):
         parsed = make_url(url)
         assert parsed.drivername == "postgresql+psycopg2"
         assert parsed.host == "127.0.0.1"
@@ -57,21 +74,23 @@ def test_one_role_and_one_database_each(urls: DatabaseUrls) -> None:
             )
             is False
         )
-    passwords = {make_url(url).password for url in (urls.central, *urls.sites.values())}
+    passwords = {make_url(url).password for url in (unchanged.central, *unchanged.sites.values())}
     assert len(passwords) == 3
     assert all(len(password or "") >= 32 for password in passwords)
 
 
-def test_doing_it_again_gives_the_same_urls(postgres_server: EmbeddedPostgres, urls: DatabaseUrls) -> None:
-    assert provision(postgres_server, CODES, prefix=PREFIX) == urls
+def test_doing_it_again_gives_the_same_urls(
+    postgres_server: EmbeddedPostgres, unchanged: DatabaseUrls
+) -> None:
+    assert provision(postgres_server, CODES, prefix=UNCHANGED) == unchanged
 
 
 def test_the_credentials_file_is_for_its_owner_only(
-    postgres_server: EmbeddedPostgres, urls: DatabaseUrls
+    postgres_server: EmbeddedPostgres, unchanged: DatabaseUrls
 ) -> None:
     path = postgres_server.data_dir / CREDENTIALS
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert json.loads(path.read_text())[f"{PREFIX}central"] == make_url(urls.central).password
+    assert json.loads(path.read_text())[f"{UNCHANGED}central"] == make_url(unchanged.central).password
 
 
 def test_a_lost_password_is_replaced_and_the_data_stay(
@@ -89,15 +108,15 @@ def test_a_lost_password_is_replaced_and_the_data_stay(
     assert _scalar(fresh.central, "SELECT name FROM institutions") == "Still here"
 
 
-def test_two_starts_at_once_agree(postgres_server: EmbeddedPostgres, urls: DatabaseUrls) -> None:
+def test_two_starts_at_once_agree(postgres_server: EmbeddedPostgres, unchanged: DatabaseUrls) -> None:
     script = (
         "import sys; from pathlib import Path; from db.embedded import EmbeddedPostgres; "
         "from db.provision import provision; "
         "print(provision(EmbeddedPostgres(Path(sys.argv[1])), sys.argv[3:], prefix=sys.argv[2]))"
     )
-    command = [sys.executable, "-c", script, str(postgres_server.data_dir), PREFIX, *CODES]
+    command = [sys.executable, "-c", script, str(postgres_server.data_dir), UNCHANGED, *CODES]
     both = [subprocess.Popen(command, cwd=PROJECT_ROOT, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    assert [process.communicate(timeout=60)[0].strip() for process in both] == [str(urls)] * 2
+    assert [process.communicate(timeout=60)[0].strip() for process in both] == [str(unchanged)] * 2
 
 
 def test_the_databases_of_the_environment_are_migrated(

@@ -6,6 +6,7 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ from db.ports import free_port
 from db.provision import DatabaseUrls
 from tests.integration.conftest import AddRun, Consortium
 from tests.integration.page_scripts import page_of, words
+
+LONGER_THAN_BOTH = 0.4  # seconds; than from one look at a replica to the next, and from one try to the next
 
 
 class Replica:
@@ -104,7 +107,9 @@ def replica(
     copy.start()
     url = make_url(consortium.urls.app_central).set(port=copy.port).render_as_string(hide_password=False)
     monkeypatch.setenv("CENTRAL_READ_DATABASE_URL", url)
-    monkeypatch.setattr(read_replica, "TRIED_AGAIN_AFTER", 1.0)
+    monkeypatch.setattr(read_replica, "CHECKED_EVERY", 0.3)
+    monkeypatch.setattr(read_replica, "TRIED_AGAIN_AFTER", 0.3)
+    monkeypatch.setattr(read_replica, "LAG_LIMIT", timedelta(seconds=2))
     get_settings.cache_clear()
     opened._known_replica.cache_clear()
     yield copy
@@ -186,7 +191,7 @@ def test_a_replica_that_is_behind_is_left_aside_until_it_has_caught_up(
     rename(consortium, "Before")
     until(lambda: reads_replica() and name_read() == "Before")
     replica.pause()
-    time.sleep(1.1)
+    time.sleep(LONGER_THAN_BOTH)
     assert reads_replica(), "an idle primary leaves nothing to replay"
     rename(consortium, "Somebody else's")
     paused = time.monotonic()
@@ -211,7 +216,7 @@ def test_a_replica_that_stops_is_missed_by_nobody_and_used_again(
     for _ in range(3):
         app = page_of(consortium, "admin", "training")
         assert not app.exception and not app.error
-        time.sleep(1.1)
+        time.sleep(LONGER_THAN_BOTH)
         assert not reads_replica()
     assert time.monotonic() - begun < 60
     said = [record for record in caplog.records if "read replica does not answer" in record.message]

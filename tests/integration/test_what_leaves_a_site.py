@@ -19,6 +19,7 @@ from db.cohort import generate
 from db.engines import engine_for, sessions_for
 from db.provision import DatabaseUrls
 from db.site import Patient
+from fl import site_database
 from fl.groups import GROUPS
 from fl.least_squares import NUM_TERMS
 from fl.messages import ANSWER_FIELDS, answer, body_of, outgoing
@@ -204,7 +205,10 @@ def test_a_request_that_makes_no_sense_is_answered_with_a_sentence(
     assert body_of(reply)["outcome"] == "failed" and words in body_of(reply)["reason"]
 
 
-def test_a_site_whose_database_is_away_says_so_and_no_more(consortium: DatabaseUrls) -> None:
+def test_a_site_whose_database_is_away_says_so_and_no_more(
+    consortium: DatabaseUrls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(site_database, "PATIENCE_SECONDS", 0.5)
     away = re.sub(r":\d+/", ":1/", consortium.train_sites["northeast"])
     grid = LocalGrid({"northeast": away})
     (reply,) = grid.pull_messages(grid.push_messages([Message(outgoing({"settings": SETTINGS}), 1, "query")]))

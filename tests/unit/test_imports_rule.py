@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -140,8 +141,13 @@ def _modules() -> dict[str, Path]:
 MODULES = _modules()
 
 
-def _imports(path: Path) -> Iterator[str]:
-    """Yield every imported module; `from app.services import models` is app.services.models."""
+@cache
+def _imports(path: Path) -> frozenset[str]:
+    """Return every imported module; `from app.services import models` is app.services.models."""
+    return frozenset(_imported(path))
+
+
+def _imported(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -164,7 +170,7 @@ def _allowed(module: str) -> tuple[str, ...]:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_a_module_imports_only_what_its_place_allows(module: str) -> None:
-    for imported in set(_imports(MODULES[module])):
+    for imported in _imports(MODULES[module]):
         if imported.split(".")[0] in OURS and imported not in OURS:
             assert _within(imported, _allowed(module)), f"{module} must not import {imported}"
 
@@ -188,7 +194,7 @@ def test_pages_neither_query_nor_compute() -> None:
 
 def test_nothing_imports_a_page_and_the_bundle_holds_no_application() -> None:
     for module, path in MODULES.items():
-        imported = set(_imports(path))
+        imported = _imports(path)
         assert not [name for name in imported if _within(name, ("pages", "tests"))], module
         if module.split(".")[0] in ("fl", "db"):
             assert not [name for name in imported if _within(name, ("app", "api"))], module
