@@ -12,7 +12,8 @@ PYTHON ?= python3
 UV_VERSION := 0.12.24
 BIN := .venv/bin
 READY := .venv/.complete
-WORKERS := $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); echo $$((n < 2 ? 2 : n > 4 ? 4 : n)))
+# One more than there are processors: some tests wait.
+WORKERS := $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); echo $$((n < 2 ? 2 : n > 3 ? 4 : n + 1)))
 # -v takes back the -q of pyproject.toml: a run of the whole suite says which files it is in.
 PYTEST := $(BIN)/python -m pytest -v
 

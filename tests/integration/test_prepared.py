@@ -7,7 +7,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
-from sqlalchemy import Interval, String, Uuid, bindparam, literal, select, text
+from sqlalchemy import Interval, String, Uuid, bindparam, create_engine, literal, select, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.types import Numeric
@@ -39,17 +39,19 @@ def test_values_of_every_kind_come_back_as_they_were_sent(databases: DatabaseUrl
 
 def test_it_is_prepared_once_on_each_connection_and_outlives_a_rollback(databases: DatabaseUrls) -> None:
     statement = PreparedStatement("once", select(literal(1)))
-    engine = engine_for(databases.app_central)
+    engine = create_engine(databases.app_central)  # connections that nobody else has used
     with engine.connect() as connection:
         assert statement.on(connection)[0][0] == 1
         connection.rollback()
-        assert list(connection.scalars(NAMES)) == ["once"]
+        assert connection.scalars(NAMES).all() == ["once"]
         assert statement.on(connection)[0][0] == 1
         with engine.connect() as other:
             assert "once" not in other.scalars(NAMES).all()
             assert statement.on(other)[0][0] == 1
     with engine.connect() as again:
+        assert statement.on(again)[0][0] == 1
         assert again.scalars(NAMES).all() == ["once"]
+    engine.dispose()
 
 
 def test_on_a_new_connection_it_is_prepared_again(databases: DatabaseUrls) -> None:
