@@ -17,7 +17,7 @@ from app.auth.browser_cookie import browser_cookie_name
 from app.auth.cookie import SESSION_PATH, SIGN_OUT_PATH, cookie_name
 from app.auth.openid import identity_of, sign_in_as, was_used
 from app.auth.openid_settings import openid_settings
-from app.auth.sessions import ENDED, actor_for_session, actor_for_token, issue_ticket
+from app.auth.sessions import ENDED, actor_for_session, actor_for_token, issue_ticket, ticket_waits
 from app.databases import central_session
 from app.errors import FedcostError, SessionEnded
 from app.waiting import outlasting
@@ -32,6 +32,7 @@ FORM_FIELDS = {
 # Of this browser connection only; who the session belongs to and what they may do is never kept here.
 _SESSION = "auth_session_id"
 _TICKET_DUE = "auth_ticket_due"
+_TICKET = "auth_ticket"  # that the browser was given; it is worth nothing once traded, or after a minute
 _COOKIE_DUE_CLEARED = "auth_cookie_due_cleared"
 _NOTICE = "auth_notice"
 _IDENTITY_TRIED = "auth_identity_tried"  # the last identity of the provider that was tried here
@@ -210,16 +211,23 @@ def _submitted() -> bool:
 
 
 def _hand_over_cookie(actor: Actor) -> None:
-    """Let the browser fetch its cookie, once, in the first whole run after the form."""
-    if not st.session_state.pop(_TICKET_DUE, False):
-        return
-    with central_session() as central:
-        ticket = issue_ticket(
-            central,
-            session_id=actor.session_id,
-            browser=_sent(st.context.cookies.get(browser_cookie_name())),
-        )
-    _post(SESSION_PATH, {"ticket": ticket})
+    """Let the browser fetch its cookie: in the first whole run after the form, and in the next ones until it did.
+
+    A run that follows at once takes the script away before the browser has seen it.
+    """
+    if st.session_state.pop(_TICKET_DUE, False):
+        with central_session() as central:
+            st.session_state[_TICKET] = issue_ticket(
+                central,
+                session_id=actor.session_id,
+                browser=_sent(st.context.cookies.get(browser_cookie_name())),
+            )
+    elif _TICKET in st.session_state:
+        with central_session() as central:
+            if not ticket_waits(central, ticket=st.session_state[_TICKET]):
+                del st.session_state[_TICKET]
+    if _TICKET in st.session_state:
+        _post(SESSION_PATH, {"ticket": st.session_state[_TICKET]})
 
 
 def _post(path: str, body: dict[str, str] | None) -> None:

@@ -139,6 +139,16 @@ def issue_ticket(central: DatabaseSession, *, session_id: uuid.UUID, browser: st
     return ticket
 
 
+def ticket_waits(central: DatabaseSession, *, ticket: str) -> bool:
+    """Tell whether a ticket could still be traded."""
+    waiting = select(Session.id).where(
+        Session.ticket_sha256 == sha256(ticket),
+        Session.ticket_expires_at > func.clock_timestamp(),
+        is_open(),
+    )
+    return central.scalar(waiting) is not None
+
+
 def redeem_ticket(central: DatabaseSession, *, ticket: str, browser: str | None) -> tuple[Session, str]:
     """Trade a ticket for the session and a new secret; the second of two trades finds nothing.
 

@@ -43,6 +43,12 @@ def _titles(browser: AppTest) -> list[str]:
     return [title.value for title in browser.title]
 
 
+def _trade_ticket(consortium: Any) -> None:
+    with consortium.central() as central:
+        central.execute(update(Session).values(ticket_sha256=None, ticket_expires_at=None))
+        central.commit()
+
+
 def test_nobody_sees_the_page_before_signing_in(browser: AppTest) -> None:
     assert _titles(browser) == []
     assert [field.label for field in browser.text_input] == ["E-mail", "Password"]
@@ -61,7 +67,7 @@ def test_a_wrong_password_and_an_empty_form_say_so_in_one_sentence(browser: AppT
     assert len(browser.error) == 1
 
 
-def test_signing_in_shows_the_page_and_hands_a_ticket_to_the_browser_once(
+def test_signing_in_shows_the_page_and_hands_a_ticket_to_the_browser_until_it_is_traded(
     browser: AppTest, consortium: Any
 ) -> None:
     _sign_in(browser, f" {EMAIL.upper()} ", consortium.password)
@@ -72,10 +78,23 @@ def test_signing_in_shows_the_page_and_hands_a_ticket_to_the_browser_once(
     with consortium.central() as central:
         session = central.scalars(select(Session)).one()
         assert session.ticket_sha256 is not None
+    browser.run()  # comes so soon that the browser may not have seen the first
+    assert [element.proto.body for element in browser.get("html")] == scripts
+    _trade_ticket(consortium)
     browser.run()
     assert _titles(browser) == ["nurse of Northeast Hospital"]
     assert browser.get("html") == []
     assert consortium.password not in repr(browser.session_state)
+
+
+def test_a_ticket_that_nobody_fetches_is_given_up_after_its_minute(browser: AppTest, consortium: Any) -> None:
+    _sign_in(browser, EMAIL, consortium.password)
+    with consortium.central() as central:
+        central.execute(update(Session).values(ticket_expires_at=func.now() - timedelta(seconds=1)))
+        central.commit()
+    browser.run()
+    assert _titles(browser) == ["nurse of Northeast Hospital"]
+    assert browser.get("html") == []
 
 
 def test_a_session_that_ends_elsewhere_ends_here_at_the_next_rerun(browser: AppTest, consortium: Any) -> None:
@@ -128,6 +147,7 @@ def test_signing_out_ends_the_session_in_the_database(browser: AppTest, consorti
 
 def test_a_rerun_of_a_signed_in_person_is_one_select(browser: AppTest, consortium: Any) -> None:
     _sign_in(browser, EMAIL, consortium.password)
+    _trade_ticket(consortium)
     browser.run()
     statements: list[str] = []
     engine = engine_for(consortium.urls.app_central)
