@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import gc
 import json
-import subprocess
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -17,7 +15,7 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import make_url, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 from streamlit.components.v2 import manifest_scanner
 
@@ -28,14 +26,14 @@ from app.settings import Settings, get_settings
 from db.central import Institution, MedicalWorker, ModelVersion, SiteResult, TrainingRound, TrainingRun
 from db.embedded import EmbeddedPostgres
 from db.engines import engine_for, sessions_for
-from db.provision import DatabaseUrls, provision
+from db.provision import DatabaseUrls
 from db.site import Patient
 from db.states import Phase, Role, RoundStatus, RunStatus, SiteOutcome
 from fl.features import INPUT_NAMES, Preprocessing
 from fl.model import initial_weights, weights_sha256, weights_to_bytes
 from fl.settings import RunSettings
 from tests.kept_databases import all_urls
-from tests.open_folders import an_open_folder
+from tests.stopped_servers import StoppedServer, stopped_server
 
 PASSWORD = "a password for tests"
 PEOPLE = {
@@ -158,64 +156,15 @@ def consortium(
     get_settings.cache_clear()
 
 
-@dataclass(frozen=True)
-class StoppedServer:
-    """A server that was made once, to be copied: making one takes five times as long.
-
-    Attributes
-    ----------
-    urls
-        Of a consortium of two on it, as they were while it ran.
-    """
-
-    data_dir: Path
-    urls: DatabaseUrls | None
-
-    def copied_to(self, data_dir: Path) -> EmbeddedPostgres:
-        """Return a server with the same roles and databases, not started yet."""
-        subprocess.run(["cp", "-a", self.data_dir, data_dir], check=True)
-        (data_dir / "postgres" / "port").unlink()
-        return EmbeddedPostgres(data_dir)
-
-    def urls_on(self, port: int) -> DatabaseUrls:
-        """Return the URLs of a copy that listens on another port."""
-        assert self.urls is not None
-
-        def moved(url: str) -> str:
-            return make_url(url).set(port=port).render_as_string(hide_password=False)
-
-        def all_moved(urls: dict[str, str]) -> dict[str, str]:
-            return {code: moved(url) for code, url in urls.items()}
-
-        return DatabaseUrls(
-            central=moved(self.urls.central),
-            sites=all_moved(self.urls.sites),
-            app_central=moved(self.urls.app_central),
-            app_sites=all_moved(self.urls.app_sites),
-            train_sites=all_moved(self.urls.train_sites),
-            central_of_sites=all_moved(self.urls.central_of_sites),
-        )
-
-
-@contextmanager
-def _stopped_server(*institution_codes: str) -> Iterator[StoppedServer]:
-    with an_open_folder() as folder:
-        server = EmbeddedPostgres(folder / "data")
-        server.start()
-        urls = provision(server, institution_codes) if institution_codes else None
-        server.stop()
-        yield StoppedServer(server.data_dir, urls)
-
-
 @pytest.fixture(scope="session")
 def _empty_server() -> Iterator[StoppedServer]:
-    with _stopped_server() as server:
+    with stopped_server() as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def _server_of_two() -> Iterator[StoppedServer]:
-    with _stopped_server("northeast", "southwest") as server:
+    with stopped_server("northeast", "southwest") as server:
         yield server
 
 
